@@ -1,0 +1,91 @@
+"""The small CNN in which this course compares attention modules, with a place for a module after each convolution.
+
+Source: Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023, figure 5; the layer
+sizes were read in their published code. Deviation: that code puts ReLU and softmax on the logits before a loss that
+applies softmax again; here the network returns plain logits.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+AttentionFactory = Callable[[int], nn.Module]
+
+PLACES = (("stage1", "attention1"), ("stage1", "attention2"), ("stage2", "attention1"), ("stage2", "attention2"))
+
+
+def stage(in_channels: int, channels: int) -> nn.Sequential:
+    """Two 3×3 convolutions and a pooling step; an Identity marks each place where attention can be put.
+
+    (B, in_channels, H, W) -> (B, channels, H // 2 - 1, W // 2 - 1).
+    """
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(in_channels, channels, 3, padding=1),  # keeps H and W
+        attention1=nn.Identity(),
+        relu1=nn.ReLU(),
+        norm1=nn.BatchNorm2d(channels),
+        conv2=nn.Conv2d(channels, channels, 3),  # no padding: H - 2, W - 2
+        attention2=nn.Identity(),
+        relu2=nn.ReLU(),
+        norm2=nn.BatchNorm2d(channels),
+        pool=nn.MaxPool2d(2),  # halves H and W
+        dropout=nn.Dropout2d(0.25),
+    ))
+
+
+class ReportCNN(nn.Module):
+    """Two stages of two convolutions (64, 64, 128, 128 channels), then two fully connected layers.
+
+    Attention goes directly after each convolution, before its ReLU: four places in all, where the map is 32, 30, 15
+    and 13 pixels wide. The backbone is initialised before any attention is built, so equal seeds give equal backbones
+    whatever is put in.
+
+    Args:
+        num_classes: length of the output.
+        attention: a callable from a channel count to a module, used at all four places; or a sequence with one such
+            callable, or None, per place; or None for the plain network.
+
+    Shapes:
+        input (B, 3, 32, 32), output (B, num_classes): logits, before any softmax.
+
+    Parameters: 2,625,866 without attention and with 10 classes.
+
+    Raises:
+        ValueError: if num_classes is below 1, attention does not have four entries, or the images are not 3×32×32.
+    """
+
+    def __init__(self, num_classes: int = 10,
+                 attention: AttentionFactory | Sequence[AttentionFactory | None] | None = None):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        factories = [attention] * len(PLACES) if attention is None or callable(attention) else list(attention)
+        if len(factories) != len(PLACES):
+            raise ValueError(f"attention needs one entry per place ({len(PLACES)}), got {len(factories)}")
+        self.stage1 = stage(3, 64)  # (B, 3, 32, 32) -> (B, 64, 15, 15)
+        self.stage2 = stage(64, 128)  # (B, 64, 15, 15) -> (B, 128, 6, 6)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),  # (B, 128, 6, 6) -> (B, 4608)
+            nn.Linear(128 * 6 * 6, 512),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(512, num_classes),
+        )
+        self.apply(kaiming_normal)
+        for (stage_name, place), factory in zip(PLACES, factories):
+            if factory is not None:
+                channels = getattr(self, stage_name).conv1.out_channels
+                setattr(getattr(self, stage_name), place, factory(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1:] != (3, 32, 32):
+            raise ValueError(f"expected images (B, 3, 32, 32), got {tuple(x.shape)}: resize them first")
+        return self.classifier(self.stage2(self.stage1(x)))
+
+
+def kaiming_normal(module: nn.Module) -> None:
+    """Initialise a convolution or a fully connected layer as the report does: Kaiming-normal weights, zero biases."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        nn.init.zeros_(module.bias)

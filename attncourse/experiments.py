@@ -1,0 +1,104 @@
+"""Run the course's experiments from the command line, one record a run, and go on where an earlier call was stopped.
+
+    python -m attncourse.experiments cnn cnn+se --seeds 0 1
+
+trains each network with each seed on CIFAR-10 by the report's protocol "as described", and writes one TrainRecord a run
+to ``--records`` and the trained weights to ``--runs``. A run whose record is there already is not repeated.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from attncourse.atomic import write_atomic
+from attncourse.backbone import ReportCNN
+from attncourse.datasets.cifar10 import load_cifar10
+from attncourse.se import SEBlock
+from attncourse.training import TrainConfig, budget, seeded, train
+
+
+class ChannelScale(nn.Module):
+    """A control: a learned gate per channel in (0, 1) that does not look at the input. It starts at 0.5, as SE's does."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.logit = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.logit.sigmoid()
+
+
+class OwnMeanGate(nn.Module):
+    """A control: each channel's gate sees that channel's mean alone, σ(w·z + b). SE without the mixing of its FC layers."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = (self.weight * x.mean((2, 3)) + self.bias).sigmoid()  # (B, C)
+        return x * s[:, :, None, None]
+
+
+NETWORKS = {  # name on the command line -> what ReportCNN is given as attention
+    "cnn": None,
+    "cnn+se": SEBlock,
+    "cnn+se-stage1": (SEBlock, SEBlock, None, None),
+    "cnn+channel-scale": ChannelScale,
+    "cnn+own-mean": OwnMeanGate,
+}
+
+
+def run(name: str, seed: int, data, config: TrainConfig, records: Path, runs: Path, command: str) -> Path:
+    """Train one network with one seed, unless its record exists. Returns the record's path."""
+    path = records / f"cifar10-as-described-{name}-seed{seed}.json"
+    if path.exists():
+        print(f"{name}, seed {seed}: done before ({path})")
+        return path
+    print(f"{name}, seed {seed}")
+    with seeded(seed):
+        model = ReportCNN(attention=NETWORKS[name])
+    model.to(budget().device)
+    record = train(model, data, config, network=name, command=command)
+    if not record.complete:
+        raise KeyboardInterrupt
+    weights = {key: value.contiguous() for key, value in model.cpu().state_dict().items()}
+    write_atomic(runs / f"{path.stem}.safetensors", save(weights))
+    record.save(path)  # last: its presence says that the run is finished
+    print(f"{name}, seed {seed}: test accuracy {record.test_accuracy:.2%} (epoch {record.best_epoch})")
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m attncourse.experiments", description=__doc__.split("\n\n")[0])
+    parser.add_argument("networks", nargs="+", choices=NETWORKS, metavar="network", help=", ".join(NETWORKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
+    parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
+    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for full-precision weights")
+    options = parser.parse_args(arguments)
+    command = shlex.join(["python", "-m", "attncourse.experiments", *options.networks, "--seeds",
+                          *map(str, options.seeds)])
+    try:
+        data = load_cifar10(options.data)
+        for seed in options.seeds:
+            for name in options.networks:
+                run(name, seed, data, TrainConfig(seed=seed), options.records, options.runs, command)
+    except KeyboardInterrupt:
+        print("Interrupted. Finished runs are kept; the same command goes on from there.")
+        return 130
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
