@@ -24,7 +24,7 @@ from attncourse.training import TrainConfig, budget, seeded, train
 
 
 class ChannelScale(nn.Module):
-    """A control: a learned gate per channel in (0, 1) that does not look at the input. It starts at 0.5, as SE's does."""
+    """A control: a learned gate per channel in (0, 1) that does not look at the input. It starts at 0.5."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -35,7 +35,7 @@ class ChannelScale(nn.Module):
 
 
 class OwnMeanGate(nn.Module):
-    """A control: each channel's gate sees that channel's mean alone, σ(w·z + b). SE without the mixing of its FC layers."""
+    """A control: each channel's gate sees that channel's mean alone, σ(w·z + b): SE without its FC layers' mixing."""
 
     def __init__(self, channels: int):
         super().__init__()

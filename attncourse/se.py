@@ -1,11 +1,11 @@
 """Squeeze-and-Excitation: one gate per channel, computed from what every channel holds on average.
 
-Source: Hu, Shen, Albanie, Sun, Wu, "Squeeze-and-Excitation Networks", CVPR 2018 and arXiv 1709.01507v4 (the equation
-numbers below are the arXiv version's).
+Source: Hu, Shen, Albanie, Sun, Wu, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507 (whose equation
+numbers are used below).
 
-Where we follow whom: equations 2 to 4 have no biases; the authors' released Caffe models, torchvision and timm have them
-in both layers. ``bias=True`` is therefore our default, and ``bias=False`` gives the equations to the letter. The hidden
-width is C // r as in the paper, but never below 1, so that narrow layers still get a gate that depends on the input.
+Where we follow whom: equations 2 to 4 have no biases; the authors' released Caffe models, torchvision and timm have
+them in both layers. ``bias=True`` is therefore our default, and ``bias=False`` gives the equations to the letter. The
+hidden width is C // r as in the paper, but never below 1: a narrow layer still gets a gate that depends on the input.
 """
 
 from torch import Tensor, nn

@@ -1,8 +1,8 @@
 """One readable training loop, and the record that it leaves.
 
-``train(model, data, config)`` keeps the images on the device as uint8 and normalises them there, batch by batch; there are
-no DataLoader workers. After each epoch it measures the validation split; at the end the model holds the weights of the
-epoch with the best validation accuracy, and only that epoch is tested.
+``train(model, data, config)`` keeps the images on the device as uint8 and normalises them there, batch by batch; there
+are no DataLoader workers. After each epoch it measures the validation split; at the end the model holds the weights of
+the epoch with the best validation accuracy, and only that epoch is tested.
 """
 
 import datetime
@@ -129,7 +129,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
     """Train a classifier with SGD and cross-entropy, on the device where its parameters are.
 
     When it returns, the model holds the weights of the best validation epoch and is in eval mode. Interrupting it
-    (Ctrl-C, or the stop button) ends the training: the epochs that were finished are kept and recorded as an incomplete run.
+    (Ctrl-C, or the stop button) ends the training: the finished epochs are kept and recorded as an incomplete run.
 
     Args:
         model: takes normalised images (B, 3, H, W), gives logits (B, classes).
@@ -170,7 +170,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                     best = number - 1
                     weights = {name: value.clone() for name, value in model.state_dict().items()}
                 if progress:
-                    print(f"epoch {number}/{config.epochs}  train {accuracy:6.1%}  val {val_accuracy:6.1%}  {seconds:.1f} s")
+                    print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, val {val_accuracy:.1%}, {seconds:.1f} s")
         except KeyboardInterrupt:
             if best is None:
                 raise

@@ -1,0 +1,40 @@
+# make book    build the site afresh into _build/html        make test       package, structure and notebook tests
+# make serve   read it at http://localhost:8000              make test-site  open every built page in a browser
+# make notebooks  re-execute every notebook in place         make bench      speed and size, as ratios in one run
+# make lock    resolve requirements.lock anew                make lint       ruff
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: book test test-site serve notebooks bench lock lint setup
+.DEFAULT_GOAL := book
+
+setup:
+	@$(PYTHON) tools/bootstrap.py
+
+book: setup
+	@$(BIN)/python tools/build_book.py
+
+test: setup
+	@$(BIN)/ruff check
+	@$(BIN)/pytest
+
+test-site: setup
+	@$(BIN)/pytest tests/site
+
+serve: setup
+	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+notebooks: setup
+	@$(BIN)/python tools/execute_notebooks.py
+
+bench: setup
+	@$(BIN)/python tools/bench.py
+
+lint: setup
+	@$(BIN)/ruff check
+
+lock: setup
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --extra book --extra test pyproject.toml \
+		--no-annotate --no-header --output-file requirements.lock
