@@ -26,7 +26,7 @@ from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import Split
 from attncourse.results import FOLDER
 from attncourse.se import SEBlock
-from attncourse.training import Normalise, evaluate
+from attncourse.training import Normalise, compute_dtype, evaluate
 from attncourse.weights import store_weights
 
 
@@ -78,7 +78,7 @@ def study(model: nn.Module, data, device: torch.device | str = "cpu") -> dict:
 
     def accuracy(change=lambda i, gate: gate, places: Sequence[int] = (0, 1, 2, 3)) -> float:
         with changed_gates([blocks[i] for i in places], lambda i, gate: change(places[i], gate)):
-            return evaluate(model, data.test, normalise, torch.float32)[1]
+            return evaluate(model, data.test, normalise, compute_dtype(torch.device(device)))[1]
 
     test = gates_of(data.test)
     average = [gate.mean(0).view(1, -1, 1, 1) for gate in gates_of(data.val)]  # taken where it is not tested

@@ -1,6 +1,7 @@
 """The measured results that the course prints: one JSON file each, written by a command that it names."""
 
 import json
+import statistics
 from pathlib import Path
 
 from attncourse.training import TrainRecord
@@ -31,3 +32,19 @@ def load_study(name: str) -> dict:
     if not path.exists():
         raise ValueError(f"no study {name!r} in {FOLDER}")
     return json.loads(path.read_text())
+
+
+def accuracy_table(*networks: str) -> str:
+    """Test accuracy of the networks' stored records as a text table, with what they were measured on."""
+    lines = [f"{'network':20} {'parameters':>10}  {'test accuracy':16} seeds"]
+    used = []
+    for network in networks:
+        records = load_records(network)
+        accuracies = [record.test_accuracy for record in records]
+        spread = f"± {100 * statistics.stdev(accuracies):.1f}" if len(records) > 1 else "(one run)"
+        lines.append(f"{network:20} {records[0].parameters:>10,}  {100 * statistics.mean(accuracies):.1f} {spread:11} "
+                     f"{', '.join(str(record.seed) for record in records)}")
+        used += records
+    conditions = sorted({f"{r.dataset}, {r.device}, {r.dtype}, torch {r.versions['torch']}" for r in used})
+    lines.append(f"mean ± standard deviation over seeds, in %; {used[0].config['epochs']} epochs, the best by validation")
+    return "\n".join(lines + conditions)

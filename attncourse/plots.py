@@ -1,0 +1,267 @@
+"""Pictures: records and arrays in, figures out. Nothing here calls a model."""
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Readable on white, and told apart by colour-blind readers (Okabe and Ito).
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6B7280"
+
+
+def show(figure: "Figure", alt: str) -> None:
+    """Display a figure in the notebook together with the words that stand in for it, and close it.
+
+    The words travel in the output's metadata, from where the book's pages take them as the image's alternative text;
+    they are also what a place that shows no images prints.
+
+    Args:
+        figure: drawn on a light background, at most about 7.5 inches wide (the width of the book's column).
+        alt: what a reader who cannot see the figure should know: a sentence or two, with the figures that matter.
+
+    Raises:
+        ValueError: if ``alt`` is empty.
+    """
+    if not alt.strip():
+        raise ValueError("alt is empty: say in words what the figure shows")
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", metadata={"Software": None})  # no version in the bytes
+    plt.close(figure)  # or the notebook would show it once more, without words
+    display(
+        {"image/png": b64encode(png.getvalue()).decode("ascii"), "text/plain": f"Figure: {alt}"},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )
+
+
+def new_figure(width: float = 7.2, height: float = 3.0, rows: int = 1, columns: int = 1, **options):
+    """An empty figure with the course's style, and its axes. Width and height in inches; 7.2 fills the text column."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, **options)
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def photos_and_maps(photos: Tensor, maps: Tensor, names: Sequence[str], title: str):
+    """One row per photograph: the photograph, then its maps. A map's brightness is comparable down its column.
+
+    Args:
+        photos: (B, 3, H, W), values 0 to 255.
+        maps: (B, K, h, w), not negative.
+        names: K titles of the maps.
+        title: the finding.
+    """
+    B, K = maps.shape[:2]
+    figure, axes = new_figure(7.2, 1.25 * B + 0.5, B, K + 1, squeeze=False)
+    for row, (photo, row_maps) in enumerate(zip(photos, maps)):
+        axes[row, 0].imshow(photo.permute(1, 2, 0).round().byte())
+        for column, one_map in enumerate(row_maps, 1):
+            axes[row, column].imshow(one_map, cmap="magma", vmin=0, vmax=maps[:, column - 1].max())
+    for axis, name in zip(axes[0], ["", *names]):
+        axis.set_title(name, fontsize=9)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def gate_strips(gates: Sequence[Tensor], rows: Sequence[str], titles: Sequence[str]):
+    """Heat maps of gates, one below the other: a row per picture, a column per channel.
+
+    Args:
+        gates: one (B, C) tensor per heat map, values 0 to 1.
+        rows: B names. titles: one per heat map.
+    """
+    figure, axes = new_figure(7.2, 1.6 * len(gates) + 0.3, len(gates), squeeze=False)
+    for axis, values, title in zip(axes[:, 0], gates, titles):
+        image = axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_title(title, loc="left")
+        axis.spines[:].set_visible(False)
+    axes[-1, 0].set_xlabel("channel")
+    figure.colorbar(image, ax=axes, label="gate", fraction=0.03)
+    return figure
+
+
+def jacobian(matrix: Tensor, title: str):
+    """How each gate (row) answers when the mean of each channel (column) rises. (C, C), blue falls, red rises."""
+    figure, axis = new_figure(5.2, 4.4)
+    limit = matrix.abs().quantile(0.99).item()
+    image = axis.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axis.set(xlabel="mean of channel j", ylabel="gate i")
+    axis.set_title(title, loc="left")
+    figure.colorbar(image, ax=axis, label=r"$\partial s_i / \partial z_j$", fraction=0.045)
+    return figure
+
+
+def accuracy_dots(records: Mapping[str, Sequence], title: str):
+    """Test accuracy of every run as a dot, and a bar at the mean of each network.
+
+    Args:
+        records: the TrainRecords of each network, by its name.
+        title: the finding.
+    """
+    figure, axis = new_figure(7.2, 0.55 * len(records) + 1.1)
+    for row, runs in enumerate(records.values()):
+        accuracies = [100 * run.test_accuracy for run in runs]
+        axis.scatter(accuracies, [row] * len(runs), s=60, color=BLUE, alpha=0.7, zorder=2)
+        axis.vlines(sum(accuracies) / len(runs), row - 0.25, row + 0.25, color=ORANGE, lw=3, zorder=3)
+    axis.set_yticks(range(len(records)), [f"{name} ({len(runs)} runs)" for name, runs in records.items()])
+    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean)", ylim=(len(records) - 0.5, -0.5))
+    axis.set_title(title, loc="left")
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def learning_curves(records: Sequence, title: str):
+    """Training and validation accuracy per epoch of one or more runs, and the epoch that was chosen."""
+    figure, axis = new_figure(7.2, 3.2)
+    for number, record in enumerate(records):
+        epochs = range(1, len(record.epochs) + 1)
+        training, validation = ([100 * epoch[key] for epoch in record.epochs] for key in ("train_accuracy", "val_accuracy"))
+        names = ("training (with dropout)", "validation", "chosen epoch") if number == 0 else (None,) * 3
+        axis.plot(epochs, training, color=GREY, marker=".", label=names[0])
+        axis.plot(epochs, validation, color=BLUE, marker=".", label=names[1])
+        axis.scatter(record.best_epoch, validation[record.best_epoch - 1], s=90, facecolor="none", edgecolor=ORANGE,
+                     lw=2, zorder=3, label=names[2])
+    axis.set(xlabel="epoch", ylabel="accuracy in %")
+    axis.set_title(title, loc="left")
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def se_diagram():
+    """The three steps of an SE block, from a (C, H, W) map to the same map with scaled channels."""
+    figure, axis = new_figure(7.2, 2.6)
+    axis.set(xlim=(0, 14.4), ylim=(0, 5))
+    axis.set_axis_off()
+    shades = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00"]
+    gates = [0.9, 0.25, 0.7, 0.15, 1.0]
+    for x, opacities in ((0.3, [1] * 5), (12.0, gates)):
+        for k in range(5):  # a stack of maps, drawn from the back
+            draw_box(axis, x + 0.28 * (4 - k), 1.2 + 0.28 * (4 - k), 1.2, 1.2, "white", "")
+            draw_box(axis, x + 0.28 * (4 - k), 1.2 + 0.28 * (4 - k), 1.2, 1.2, shades[k], "", opacities[k])
+    for x, heights, name in ((4.4, [0.6, 0.5, 0.8, 0.3, 0.7], "z"), (9.9, gates, "s")):
+        for k, height in enumerate(heights):
+            draw_box(axis, x, 0.9 + 0.62 * (4 - k), 0.5, 0.5, "white", "")
+            draw_box(axis, x, 0.9 + 0.62 * (4 - k), 0.5, 0.5, shades[k], "", height)
+        axis.text(x + 0.25, 4.25, f"${name}$", ha="center", fontsize=12)
+    for k in range(2):
+        draw_box(axis, 7.1, 1.6 + 0.75 * k, 0.5, 0.5, "#E5E7EB", "")
+    axis.text(7.35, 4.25, "$C/r$", ha="center", fontsize=12)
+    axis.text(1.5, 4.25, r"$x$: $C \times H \times W$", ha="center")
+    axis.text(13.2, 4.25, r"$s_c \cdot x_c$", ha="center")
+    for start, end, y, words in ((2.8, 4.3, 2.3, "mean"), (5.0, 7.0, 2.3, "$W_1$, ReLU"),
+                                 (7.7, 9.8, 2.3, "$W_2$, sigmoid"), (10.5, 11.9, 2.3, "multiply")):
+        axis.annotate("", (end, y), (start, y), arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2})
+        axis.text((start + end) / 2, y + 0.2, words, ha="center", fontsize=9)
+    for x, words in ((3.55, "1 squeeze"), (7.35, "2 excite"), (11.2, "3 scale")):
+        axis.text(x, 0.25, words, ha="center", weight="bold", color=BLUE)
+    return figure
+
+
+def se_placements():
+    """The four places of an SE block in a residual block."""
+    figure, axes = new_figure(7.2, 3.6, 1, 4)
+    layouts = {  # where the SE box stands: (x, y), and the formula below
+        "standard": ((0.62, 0.42), r"$x + SE(F(x))$"), "pre": ((0.62, 0.78), r"$x + F(SE(x))$"),
+        "post": ((0.4, 0.08), r"$SE(x + F(x))$"), "identity": ((0.18, 0.6), r"$SE(x) + F(x)$"),
+    }
+    for axis, (name, ((x, y), formula)) in zip(axes, layouts.items()):
+        axis.set(xlim=(0, 1), ylim=(-0.12, 1.1))
+        axis.set_axis_off()
+        for points in ([(0.4, 1.05), (0.4, 0.94), (0.18, 0.94), (0.18, 0.27), (0.34, 0.27)],
+                       [(0.4, 0.94), (0.62, 0.94), (0.62, 0.27), (0.46, 0.27)], [(0.4, 0.21), (0.4, -0.05)]):
+            for start, end in pairwise(points):
+                axis.annotate("", end, start, zorder=0,
+                              arrowprops={"arrowstyle": "-", "color": GREY, "lw": 1.4, "shrinkA": 0, "shrinkB": 0})
+        axis.text(0.4, 0.27, "+", ha="center", va="center", bbox={"boxstyle": "circle", "fc": "white", "ec": GREY})
+        draw_box(axis, 0.62 - 0.14, 0.6 - 0.06, 0.28, 0.12, "#E5E7EB", "F")
+        draw_box(axis, x - 0.13, y - 0.055, 0.26, 0.11, ORANGE, "SE", text_colour="white")
+        axis.set_title(name, weight="bold")
+        axis.text(0.4, -0.11, formula, ha="center", va="top", fontsize=10)
+    return figure
+
+
+def draw_box(axis, x: float, y: float, width: float, height: float, colour: str, words: str, alpha: float = 1,
+             text_colour: str = "black") -> None:
+    """A rectangle with its lower left corner at (x, y) and words in its middle."""
+    from matplotlib.patches import Rectangle
+    axis.add_patch(Rectangle((x, y), width, height, fc=colour, ec="black", lw=0.8, alpha=alpha))
+    axis.text(x + width / 2, y + height / 2, words, ha="center", va="center", color=text_colour)
+
+def intervals(values: Mapping[str, tuple[float, float]], title: str, label: str):
+    """A mean and the half width of its interval per row.
+
+    Args:
+        values: (mean, half width) by name.
+        title: the finding. label: of the axis, with the unit.
+    """
+    figure, axis = new_figure(7.2, 0.33 * len(values) + 1.1)
+    means, half_widths = zip(*values.values())
+    axis.errorbar(means, range(len(values)), xerr=half_widths, fmt="o", color=BLUE, capsize=3)
+    axis.set_yticks(range(len(values)), values)
+    axis.set(xlabel=label, ylim=(len(values) - 0.5, -0.5))
+    axis.set_title(title, loc="left")
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def bars(values: Mapping[str, float], title: str, label: str):
+    """A horizontal bar with its number per row."""
+    figure, axis = new_figure(7.2, 0.3 * len(values) + 1.0)
+    drawn = axis.barh(range(len(values)), values.values(), color=BLUE)
+    axis.bar_label(drawn, fmt="{:,.0f}", padding=3)
+    axis.set_yticks(range(len(values)), values)
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.set_xlabel(label)
+    axis.set_title(title, loc="left")
+    return figure
+
+
+def histogram(values: Tensor, title: str, label: str, mark: tuple[float, str]):
+    """How often each value occurs, and one marked place with its name."""
+    figure, axis = new_figure(7.2, 2.8)
+    axis.hist(values.numpy(), bins=60, color=BLUE, alpha=0.8)
+    axis.axvline(mark[0], color=ORANGE, lw=2)
+    axis.annotate(mark[1], (mark[0], axis.get_ylim()[1]), xytext=(6, -4), textcoords="offset points", va="top",
+                  color=ORANGE)
+    axis.set(xlabel=label, yticks=[])
+    axis.spines["left"].set_visible(False)
+    axis.set_title(title, loc="left")
+    return figure
+
+
+def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None, title: str = ""):
+    """Images side by side, each with a map of its own below it.
+
+    Args:
+        images: (B, 3, H, W), values 0 to 255.
+        names: B titles. title: the finding.
+        below: (B, h, w) maps or masks, drawn from black at 0 to white at 1.
+    """
+    rows = 1 if below is None else 2
+    figure, axes = new_figure(7.2, rows * 7.2 / len(images) + 0.7, rows, len(images), squeeze=False)
+    for axis, image, name in zip(axes[0], images, names):
+        axis.imshow(image.permute(1, 2, 0).round().byte())
+        axis.set_title(name, fontsize=9)
+    if below is not None:
+        for axis, one_map in zip(axes[1], below):
+            axis.imshow(one_map, cmap="gray", vmin=0, vmax=1)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
