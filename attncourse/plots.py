@@ -34,7 +34,8 @@ def show(figure: "Figure", alt: str) -> None:
     from IPython.display import display
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", metadata={"Software": None})  # no version in the bytes
+    no_version = {"Software": None}  # or the bytes would change with matplotlib's version
+    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", metadata=no_version)
     plt.close(figure)  # or the notebook would show it once more, without words
     display(
         {"image/png": b64encode(png.getvalue()).decode("ascii"), "text/plain": f"Figure: {alt}"},
@@ -129,7 +130,8 @@ def learning_curves(records: Sequence, title: str):
     figure, axis = new_figure(7.2, 3.2)
     for number, record in enumerate(records):
         epochs = range(1, len(record.epochs) + 1)
-        training, validation = ([100 * epoch[key] for epoch in record.epochs] for key in ("train_accuracy", "val_accuracy"))
+        training = [100 * epoch["train_accuracy"] for epoch in record.epochs]
+        validation = [100 * epoch["val_accuracy"] for epoch in record.epochs]
         names = ("training (with dropout)", "validation", "chosen epoch") if number == 0 else (None,) * 3
         axis.plot(epochs, training, color=GREY, marker=".", label=names[0])
         axis.plot(epochs, validation, color=BLUE, marker=".", label=names[1])
@@ -263,5 +265,18 @@ def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None,
             axis.imshow(one_map, cmap="gray", vmin=0, vmax=1)
     for axis in axes.flat:
         axis.set_axis_off()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def gated(image: Tensor, gate: Tensor, product: Tensor, title: str):
+    """An image (3, H, W), its gate (H, W) and their product, as one equation."""
+    figure, axes = new_figure(7.2, 7.2 / 3 * image.shape[1] / image.shape[2] + 0.4, 1, 3)
+    axes[0].imshow(image.round().byte().permute(1, 2, 0))
+    axes[1].imshow(gate, cmap="gray", vmin=0, vmax=1)
+    axes[2].imshow(product.round().byte().permute(1, 2, 0))
+    for axis, sign in zip(axes, ("", "×", "=")):
+        axis.set_axis_off()
+        axis.text(-0.04, 0.5, sign, transform=axis.transAxes, ha="center", va="center", fontsize=16)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

@@ -170,7 +170,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                     best = number - 1
                     weights = {name: value.clone() for name, value in model.state_dict().items()}
                 if progress:
-                    print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, val {val_accuracy:.1%}, {seconds:.1f} s")
+                    print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
         except KeyboardInterrupt:
             if best is None:
                 raise

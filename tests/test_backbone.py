@@ -105,3 +105,12 @@ def test_bad_constructor(arguments, message):
 def test_bad_images(shape):
     with pytest.raises(ValueError, match=r"expected images \(B, 3, 32, 32\)"):
         ReportCNN()(torch.zeros(shape))
+
+
+def test_softmax_twice_has_a_floor():
+    """Line "output" of the chapter's table: a loss that is given probabilities cannot fall below log(1 + 9/e)."""
+    best = torch.nn.functional.one_hot(torch.tensor([3]), 10).float()  # softmax has been applied: no more is possible
+    floor = nn.functional.cross_entropy(best, torch.tensor([3])).item()
+    assert floor == pytest.approx(1.4612, abs=1e-4)
+    certain = nn.functional.cross_entropy(100 * best, torch.tensor([3])).item()  # logits have no floor
+    assert certain < 1e-6

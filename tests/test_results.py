@@ -1,0 +1,94 @@
+"""The stored measurements: they can be read, they are whole, and pages print what they say."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from attncourse import results, weights
+from attncourse.backbone import ReportCNN
+from attncourse.experiments import NETWORKS
+from attncourse.results import accuracy_table, load_records, load_study
+from attncourse.se import SEBlock
+from attncourse.training import TrainRecord
+from attncourse.weights import load_weights
+
+RECORDS = sorted(results.FOLDER.glob("cifar10-as-described-*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_record_is_whole(path):
+    record = TrainRecord.load(path)
+    assert path.stem == f"cifar10-as-described-{record.network}-seed{record.seed}"
+    assert record.complete
+    assert record.images == {"train": 45_000, "val": 5_000, "test": 10_000}
+    assert (record.config["epochs"], record.config["batch_size"], record.config["lr"]) == (10, 128, 0.1)
+    assert len(record.epochs) == 10
+    accuracies = [epoch["val_accuracy"] for epoch in record.epochs]
+    assert record.best_epoch == accuracies.index(max(accuracies)) + 1
+    model = ReportCNN(attention=NETWORKS[record.network])
+    assert record.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_all_records_are_of_the_same_images():
+    assert len({TrainRecord.load(path).dataset_sha256 for path in RECORDS}) == 1
+
+
+@pytest.mark.parametrize("network", ["cnn", "cnn+se"])
+def test_at_least_two_seeds(network):
+    assert len(load_records(network)) >= 2
+
+
+def test_unknown_names_are_said():
+    with pytest.raises(ValueError, match="no records of 'resnet'; there are cnn, cnn\\+"):
+        load_records("resnet")
+    with pytest.raises(ValueError, match="no study 'nothing'"):
+        load_study("nothing")
+    with pytest.raises(ValueError, match="no weights 'nothing'; there are"):
+        load_weights("nothing")
+
+
+def test_table_against_a_computation_by_hand():
+    accuracies = [100 * record.test_accuracy for record in load_records("cnn")]
+    mean = sum(accuracies) / len(accuracies)
+    std = (sum((a - mean) ** 2 for a in accuracies) / (len(accuracies) - 1)) ** 0.5
+    assert f"{mean:.1f} ± {std:.1f}" in accuracy_table("cnn")
+
+
+def test_weights_are_those_that_were_stored():
+    index = json.loads((weights.FOLDER / "index.json").read_text())
+    assert sorted(index) == sorted(path.stem for path in weights.FOLDER.glob("*.safetensors"))
+    assert sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")) < 20e6
+    for name, entry in index.items():
+        content = (weights.FOLDER / f"{name}.safetensors").read_bytes()
+        assert len(content) <= 1.5e6
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+        assert (results.FOLDER / f"{entry['record']}.json").exists()
+        assert entry["command"].startswith("python -m attncourse.")
+
+
+def test_damaged_weights_are_refused(tmp_path, monkeypatch):
+    (name,) = json.loads((weights.FOLDER / "index.json").read_text())
+    for file in (f"{name}.safetensors", "index.json"):
+        content = (weights.FOLDER / file).read_bytes()
+        (tmp_path / file).write_bytes(content[:-1] + b"\0" if file.endswith("tensors") else content)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match="damaged"):
+        load_weights(name)
+
+
+def test_the_trunk_fits_the_network():
+    model = ReportCNN(attention=SEBlock)
+    missing, unexpected = model.load_state_dict(load_weights("cifar10-cnn-se-trunk"), strict=False)
+    assert unexpected == []
+    assert {name.split(".")[0] for name in missing} == {"classifier"}
+    assert all(value.dtype != torch.float16 for value in model.state_dict().values())
+
+
+def test_gate_study_belongs_to_its_record():
+    study = load_study("se-gates")
+    record = TrainRecord.load(results.FOLDER / f"{study['record']}.json")
+    assert study["dataset_sha256"] == record.dataset_sha256
+    assert study["accuracy"]["as trained"] == pytest.approx(record.test_accuracy, abs=0.002)  # bfloat16 rounds
+    assert [(len(place), len(place[0])) for place in study["mean"]] == [(10, 64), (10, 64), (10, 128), (10, 128)]

@@ -1,0 +1,161 @@
+"""Measure speed and size as ratios in one run, and print them: `make bench`.
+
+The two sides of a ratio alternate, with samples of at least 2 s, and the median is shown with the middle half of the
+samples. A ratio up to 1.05 counts as equal.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import timm.layers
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from attncourse.backbone import ReportCNN
+from attncourse.datasets.images import ImageData
+from attncourse.datasets.scenes import load_scenes
+from attncourse.se import SEBlock
+from attncourse.timing import time_ratio
+from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def se_blocks(seconds: float, samples: int) -> None:
+    """SEBlock against the faster of timm's and torchvision's, same weights."""
+    print("\nSEBlock over the faster of timm and torchvision, float32, same weights")
+    for shape in ((8, 256, 56, 56), (128, 64, 32, 32)):
+        channels = shape[1]
+        ours = SEBlock(channels)
+        theirs = {"timm": timm.layers.SEModule(channels, rd_ratio=1 / 16, rd_divisor=1),
+                  "torchvision": torchvision.ops.SqueezeExcitation(channels, channels // 16)}
+        weights = {name: value[:, :, None, None] if value.ndim == 2 else value
+                   for name, value in ours.state_dict().items()}
+        for name, layout in LAYOUTS.items():
+            x = torch.randn(shape).contiguous(memory_format=layout).requires_grad_()
+            gradient = torch.randn(shape).contiguous(memory_format=layout)
+            for oracle in theirs.values():
+                oracle.load_state_dict(weights)
+                torch.testing.assert_close(ours(x), oracle(x))
+
+            def forward(block, x=x):
+                with torch.inference_mode():
+                    block(x)
+
+            def both(block, x=x, gradient=gradient):
+                x.grad = None
+                block(x).backward(gradient)
+
+            for pass_name, run in (("forward", forward), ("forward + backward", both)):
+                ratios = {rival: time_ratio(lambda: run(ours), lambda: run(block), seconds, samples)  # noqa: B023
+                          for rival, block in theirs.items()}
+                rival = max(ratios, key=lambda rival: ratios[rival].median)  # the faster rival gives the larger ratio
+                print(f"  {shape!s:18} {name:13} {pass_name:18} {ratios[rival]}, {rival}", flush=True)
+
+
+def training_throughput(rounds: int) -> None:
+    """train() against the usual loop: torchvision transforms, a DataLoader, float32, NCHW. Images per second."""
+    data = load_scenes(train=1280, val=1, test=1)
+    usual, ours = [], []
+    for _ in range(rounds):
+        usual.append(usual_loop(data))
+        with seeded(0):
+            model = ReportCNN()
+        ours.append(train(model, data, TrainConfig(epochs=1), progress=False).images_per_second)
+    ratios = [b / a for a, b in zip(usual, ours)]
+    print(f"\ntrain() over the usual loop: {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f} "
+          f"({statistics.median(usual):.0f} and {statistics.median(ours):.0f} images/s; "
+          f"ours in {compute_dtype(torch.device('cpu'))}; bar: 2.5)")
+
+
+def usual_loop(data: ImageData) -> float:
+    """What most tutorials write, on PIL images as torchvision's CIFAR10 gives them."""
+    transform = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(data.mean, data.std)])
+    pictures = [v2.functional.to_pil_image(image) for image in data.train.images]
+    samples = [(picture, label) for picture, label in zip(pictures, data.train.labels.tolist())]
+
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(samples)
+
+        def __getitem__(self, index):
+            picture, label = samples[index]
+            return transform(picture), label
+
+    loader = DataLoader(Pictures(), batch_size=128, shuffle=True, drop_last=True, num_workers=2)
+    with seeded(0):
+        model = ReportCNN()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    start, seen = None, 0
+    for x, y in loader:
+        start = start or time.perf_counter()  # the workers have started
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen += len(y)
+    return seen / (time.perf_counter() - start)
+
+
+def backbone_cost(seconds: float, samples: int) -> None:
+    """What SE adds to the course's CNN."""
+    plain, with_se = ReportCNN().eval(), ReportCNN(attention=SEBlock).eval()
+    x = torch.randn(64, 3, 32, 32)
+
+    def forward(model: nn.Module) -> None:
+        with torch.inference_mode():
+            model(x)
+
+    print("\nCNN + SE over CNN, forward, float32:",
+          time_ratio(lambda: forward(with_se), lambda: forward(plain), seconds, samples))
+
+
+def imports() -> None:
+    """How much `import attncourse` takes beyond torch, in a fresh interpreter: median of seven pairs."""
+    def seconds(statement: str) -> float:
+        code = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
+        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    modules = "attncourse.se, attncourse.backbone, attncourse.training, attncourse.checks"
+    extra = [seconds(f"import torch, {modules}") - seconds("import torch") for _ in range(7)]
+    print(f"\nimport {modules}: {statistics.median(extra):.2f} s beyond torch (bar: 0.3 s)")
+
+
+def notebooks() -> None:
+    """Seconds and size of each notebook alone."""
+    print("\nnotebooks, each alone in an empty folder (bars: 25 s, 1.5 MB)")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", path, "--output-dir", folder]
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"CI": "true"}, cwd=folder)
+        print(f"  {path.name:22} {time.perf_counter() - start:5.1f} s  {path.stat().st_size / 1e6:.2f} MB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seconds", type=float, default=2, help="length of a sample")
+    parser.add_argument("--samples", type=int, default=7, help="samples a ratio")
+    options = parser.parse_args()
+    print(f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+          f"timm {timm.__version__}, torchvision {torchvision.__version__}")
+    se_blocks(options.seconds, options.samples)
+    training_throughput(rounds=5)
+    backbone_cost(options.seconds, options.samples)
+    imports()
+    notebooks()
+
+
+if __name__ == "__main__":
+    main()
