@@ -32,11 +32,13 @@ def show(figure: "Figure", alt: str) -> None:
         raise ValueError("alt is empty: say in words what the figure shows")
     import matplotlib.pyplot as plt
     from IPython.display import display
+    from PIL import Image
 
-    png = io.BytesIO()
-    no_version = {"Software": None}  # or the bytes would change with matplotlib's version
-    figure.savefig(png, format="png", dpi=144, bbox_inches="tight", metadata=no_version)
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=144, bbox_inches="tight")
     plt.close(figure)  # or the notebook would show it once more, without words
+    palette = Image.open(drawn).convert("RGB").quantize(256)  # a third of the bytes, and no version in them
+    palette.save(png, format="png", optimize=True)
     display(
         {"image/png": b64encode(png.getvalue()).decode("ascii"), "text/plain": f"Figure: {alt}"},
         metadata={"image/png": {"alt": alt}},
@@ -66,9 +68,9 @@ def photos_and_maps(photos: Tensor, maps: Tensor, names: Sequence[str], title: s
     B, K = maps.shape[:2]
     figure, axes = new_figure(7.2, 1.25 * B + 0.5, B, K + 1, squeeze=False)
     for row, (photo, row_maps) in enumerate(zip(photos, maps)):
-        axes[row, 0].imshow(photo.permute(1, 2, 0).round().byte())
+        axes[row, 0].imshow(photo.permute(1, 2, 0).round().byte().numpy())
         for column, one_map in enumerate(row_maps, 1):
-            axes[row, column].imshow(one_map, cmap="magma", vmin=0, vmax=maps[:, column - 1].max())
+            axes[row, column].imshow(one_map.numpy(), cmap="magma", vmin=0, vmax=maps[:, column - 1].max())
     for axis, name in zip(axes[0], ["", *names]):
         axis.set_title(name, fontsize=9)
     for axis in axes.flat:
@@ -86,7 +88,7 @@ def gate_strips(gates: Sequence[Tensor], rows: Sequence[str], titles: Sequence[s
     """
     figure, axes = new_figure(7.2, 1.6 * len(gates) + 0.3, len(gates), squeeze=False)
     for axis, values, title in zip(axes[:, 0], gates, titles):
-        image = axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        image = axis.imshow(values.numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
         axis.set_yticks(range(len(rows)), rows)
         axis.set_title(title, loc="left")
         axis.spines[:].set_visible(False)
@@ -99,7 +101,7 @@ def jacobian(matrix: Tensor, title: str):
     """How each gate (row) answers when the mean of each channel (column) rises. (C, C), blue falls, red rises."""
     figure, axis = new_figure(5.2, 4.4)
     limit = matrix.abs().quantile(0.99).item()
-    image = axis.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    image = axis.imshow(matrix.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.set(xlabel="mean of channel j", ylabel="gate i")
     axis.set_title(title, loc="left")
     figure.colorbar(image, ax=axis, label=r"$\partial s_i / \partial z_j$", fraction=0.045)
@@ -118,8 +120,8 @@ def accuracy_dots(records: Mapping[str, Sequence], title: str):
         accuracies = [100 * run.test_accuracy for run in runs]
         axis.scatter(accuracies, [row] * len(runs), s=60, color=BLUE, alpha=0.7, zorder=2)
         axis.vlines(sum(accuracies) / len(runs), row - 0.25, row + 0.25, color=ORANGE, lw=3, zorder=3)
-    axis.set_yticks(range(len(records)), [f"{name} ({len(runs)} runs)" for name, runs in records.items()])
-    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean)", ylim=(len(records) - 0.5, -0.5))
+    axis.set_yticks(range(len(records)), [f"{name} ({len(runs)})" for name, runs in records.items()])
+    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean; how many runs in brackets)", ylim=(len(records) - 0.5, -0.5))
     axis.set_title(title, loc="left")
     axis.grid(axis="x", alpha=0.3)
     return figure
@@ -258,11 +260,11 @@ def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None,
     rows = 1 if below is None else 2
     figure, axes = new_figure(7.2, rows * 7.2 / len(images) + 0.7, rows, len(images), squeeze=False)
     for axis, image, name in zip(axes[0], images, names):
-        axis.imshow(image.permute(1, 2, 0).round().byte())
+        axis.imshow(image.permute(1, 2, 0).round().byte().numpy())
         axis.set_title(name, fontsize=9)
     if below is not None:
         for axis, one_map in zip(axes[1], below):
-            axis.imshow(one_map, cmap="gray", vmin=0, vmax=1)
+            axis.imshow(one_map.numpy(), cmap="gray", vmin=0, vmax=1)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
@@ -272,9 +274,9 @@ def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None,
 def gated(image: Tensor, gate: Tensor, product: Tensor, title: str):
     """An image (3, H, W), its gate (H, W) and their product, as one equation."""
     figure, axes = new_figure(7.2, 7.2 / 3 * image.shape[1] / image.shape[2] + 0.4, 1, 3)
-    axes[0].imshow(image.round().byte().permute(1, 2, 0))
-    axes[1].imshow(gate, cmap="gray", vmin=0, vmax=1)
-    axes[2].imshow(product.round().byte().permute(1, 2, 0))
+    axes[0].imshow(image.permute(1, 2, 0).round().byte().numpy())
+    axes[1].imshow(gate.numpy(), cmap="gray", vmin=0, vmax=1)
+    axes[2].imshow(product.permute(1, 2, 0).round().byte().numpy())
     for axis, sign in zip(axes, ("", "×", "=")):
         axis.set_axis_off()
         axis.text(-0.04, 0.5, sign, transform=axis.transAxes, ha="center", va="center", fontsize=16)

@@ -15,6 +15,12 @@ addEventListener('load', async () => {
   addEventListener('resize', () => { clearTimeout(waiting); waiting = setTimeout(reachWideFormulas, 200); });
 });
 
+// The theme's toggles of nested chapters are unnamed, and its download link would show the notebook's source.
+for (const toggle of document.querySelectorAll('.bd-sidenav summary')) {
+  toggle.setAttribute('aria-label', `Pages below ${toggle.closest('li').querySelector('a').textContent.trim()}`);
+}
+for (const link of document.querySelectorAll('a.btn-download')) link.setAttribute('download', '');
+
 // The excerpts that the search page shows: of the text alone, not of the buttons above it or the source of its formulas.
 if (typeof Search !== 'undefined') {
   const textOf = Search.htmlToText;
