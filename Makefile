@@ -20,7 +20,7 @@ test: setup
 	@$(BIN)/pytest
 
 test-site: setup
-	@$(BIN)/pytest tests/site
+	@$(BIN)/pytest tests/site -n 0
 
 serve: setup
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

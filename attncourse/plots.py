@@ -121,7 +121,7 @@ def accuracy_dots(records: Mapping[str, Sequence], title: str):
         axis.scatter(accuracies, [row] * len(runs), s=60, color=BLUE, alpha=0.7, zorder=2)
         axis.vlines(sum(accuracies) / len(runs), row - 0.25, row + 0.25, color=ORANGE, lw=3, zorder=3)
     axis.set_yticks(range(len(records)), [f"{name} ({len(runs)})" for name, runs in records.items()])
-    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean; how many runs in brackets)", ylim=(len(records) - 0.5, -0.5))
+    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean of the runs)", ylim=(len(records) - 0.5, -0.5))
     axis.set_title(title, loc="left")
     axis.grid(axis="x", alpha=0.3)
     return figure
@@ -231,7 +231,7 @@ def bars(values: Mapping[str, float], title: str, label: str):
     axis.set_yticks(range(len(values)), values)
     axis.invert_yaxis()
     axis.margins(x=0.15)
-    axis.set_xlabel(label)
+    axis.set(xlabel=label, xticks=[])
     axis.set_title(title, loc="left")
     return figure
 

@@ -51,7 +51,7 @@ def load() -> tuple[dict[str, Attempts], str]:
         if any(type(each.failures) is not int or type(each.passed) is not bool for each in history.values()):
             raise ValueError("wrong types")
         return history, ""
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, ""
     except OSError as error:
         return {}, f"Your progress could not be read from {file} ({error.strerror})."

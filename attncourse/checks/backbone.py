@@ -217,23 +217,28 @@ def random_split(n, n_val, seed):
     return order[n_val:], order[:n_val]
 
 
-def returned(answer: Callable, n: int, n_val: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The answer's two index tensors, or a Problem that says what came instead."""
+def pair(answer: Callable, n: int, n_val: int, seed: int) -> tuple:
+    """The answer's two parts, whatever they are."""
     result = answer(n, n_val, seed)
-    plain(result)  # says so if it is nothing
+    plain(result)  # raises its Problem if there is nothing
     if type(result) not in (tuple, list) or len(result) != 2:
         raise Problem("not-a-pair", f"Return two tensors, train_index and val_index; you returned {kind(result)}.")
-    for part in result:
+    return tuple(result)
+
+
+def returned(answer: Callable, n: int, n_val: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The answer's two index tensors, or a Problem that says what came instead."""
+    parts = pair(answer, n, n_val, seed)
+    for part in parts:
         if type(part) is not Tensor or part.ndim != 1 or part.dtype != torch.int64:
             shown = f"{part.dtype} of shape {tuple(part.shape)}" if type(part) is Tensor else kind(part)
             raise Problem("not-indices", f"Each part must be a 1-D int64 tensor of indices; you returned {shown}.")
-    return result[0], result[1]
+    return parts
 
 
 def types(answer: Callable) -> str:
-    parts = answer(4, 1, 0)
-    plain(parts)
-    return ", ".join(f"{p.ndim}-D {p.dtype}" if type(p) is Tensor else kind(p) for p in parts)
+    return " and ".join(f"{part.ndim}-D {part.dtype}" if type(part) is Tensor else kind(part)
+                        for part in pair(answer, 4, 1, 0))
 
 
 def sizes(n: int, n_val: int) -> Case:
@@ -413,8 +418,6 @@ split = Exercise(
                 masks),
         Mistake("returned-lists", "You returned lists. Return int64 tensors.",
                 lambda n, n_val, seed: tuple(part.tolist() for part in random_split(n, n_val, seed))),
-        Mistake("returned-one", "You returned one part. Return both: train_index, val_index.",
-                lambda n, n_val, seed: permutation(n, seed), lambda n, n_val, seed: permutation(n, seed)[:n_val]),
     ),
     hints=(
         "Put all n indices in a random order first. How do you then cut the two parts?",

@@ -12,6 +12,7 @@ CheckResult. What an answer may do without harm is said in guard.py.
 
 import re
 import sysconfig
+import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,7 +42,9 @@ class CheckResult:
                                                                                     "attempted yet. "}[self.status]
         if self.failing_input:
             details.insert(0, f"Smallest failing input: {self.failing_input}")
-        return "\n  ".join([opening.format(self.exercise) + headline, *details, *self.hint.splitlines()])
+        lines = [opening.format(self.exercise) + headline, *details, *self.hint.splitlines()]
+        return "\n".join(textwrap.fill(line, 100, initial_indent="  " * (i > 0), subsequent_indent="    ",
+                                       break_long_words=False, break_on_hyphens=False) for i, line in enumerate(lines))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
@@ -43,6 +44,7 @@ NAMESPACES = {
     "nn.Module": nn.Module, "nn.Linear": nn.Linear, "nn.Conv2d": nn.Conv2d, "nn.Sequential": nn.Sequential,
     "nn.ReLU": nn.ReLU, "nn.Sigmoid": nn.Sigmoid, "math": math,
 }
+FOLLOWS_DEFAULT_DTYPE = ("torch", "Storage")  # torch itself replaces this one
 MISSING = object()  # where a namespace has no such name; not callable
 
 
@@ -67,7 +69,7 @@ def restore(namespaces: dict[str, object], originals: dict[str, dict]) -> dict[t
         for name in now.keys() | before.keys():
             is_now, was = now.get(name, MISSING), before.get(name, MISSING)
             hides = was is MISSING and isinstance(space, type) and any(name in vars(base) for base in space.__mro__[1:])
-            if is_now is not was and (hides or callable(was)):
+            if is_now is not was and (hides or callable(was)) and (space_name, name) != FOLLOWS_DEFAULT_DTYPE:
                 found[space_name, name] = is_now
                 put(space, name, was)
     return found
@@ -161,6 +163,8 @@ def clean_room() -> Iterator[Room]:
         with ExitStack() as stack:
             stack.enter_context(redirect_stdout(output))
             stack.enter_context(redirect_stderr(output))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
             stack.enter_context(torch.inference_mode(False))
             if torch.get_default_device().type != "cpu":
                 stack.enter_context(torch.device("cpu"))

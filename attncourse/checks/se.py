@@ -345,6 +345,9 @@ block = Exercise(
                 "You added x to the scaled map: that is x · (1 + s). SE returns x · s; the shortcut belongs to the "
                 "network around it.",
                 variant(apply=lambda x, s: x + x * s[:, :, None, None])),
+        Mistake("wrong-axis",
+                "Your gates, (B, C), landed on H and W. Give them two more axes before you multiply.",
+                variant(apply=lambda x, s: x * s), variant(apply=lambda x, s: x * s[..., None])),
         Mistake("no-sigmoid", "The sigmoid at the end is missing: your gates leave the interval (0, 1).",
                 variant(outer=identity)),
         Mistake("no-relu",

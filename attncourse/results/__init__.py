@@ -46,5 +46,5 @@ def accuracy_table(*networks: str) -> str:
                      f"{', '.join(str(record.seed) for record in records)}")
         used += records
     conditions = sorted({f"{r.dataset}, {r.device}, {r.dtype}, torch {r.versions['torch']}" for r in used})
-    lines.append(f"mean ± standard deviation over seeds, in %; {used[0].config['epochs']} epochs, the best by validation")
+    lines.append(f"mean ± std over seeds, in %; {used[0].config['epochs']} epochs, the best by validation")
     return "\n".join(lines + conditions)

@@ -75,7 +75,9 @@ class RequireAltText(SphinxPostTransform):
                 node = node.parent  # the nearest place that has a line number
             LOGGER.warning(
                 "image without alternative text: %.80s (show figures with attncourse.plots.show(figure, alt))",
-                what, location=node, type="alt_text",
+                what,
+                location=node,
+                type="alt_text",
             )
 
 

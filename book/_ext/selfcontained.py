@@ -11,12 +11,20 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
+# the theme's name of a button, and how we show it; the label becomes its class
+NOTEBOOK_LINKS = {
+    "Colab": {"text": "Open in Colab", "icon": "fas fa-play", "label": "colab"},
+    ".ipynb": {"text": "Download", "icon": "fas fa-download", "label": "download"},
+}
+PAGE_LINKS = {"source-repository-button": {"text": "Repository", "icon": None, "label": "repository"}}
 
 
 def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None):
@@ -41,17 +49,10 @@ def is_notebook(app: Sphinx, pagename: str) -> bool:
 
 def header_links(groups: list[dict[str, Any]], notebook: bool) -> list[dict[str, Any]]:
     """The theme's button groups, flattened to what is worth a click: each link says what it opens."""
-    links = {button["text"]: button for group in groups for button in group.get("buttons", [group]) if "text" in button}
-    shown = []
-    if notebook and "Colab" in links:
-        colab = {"text": "Open in Colab", "icon": "fas fa-play", "label": "colab"}
-        shown.append({**links["Colab"], "tooltip": None, **colab})
-    if notebook and ".ipynb" in links:
-        download = {"text": "Download", "icon": "fas fa-download", "label": "download"}
-        shown.append({**links[".ipynb"], "tooltip": None, **download})
-    if not notebook and "Repository" in links:
-        shown.append({**links["Repository"], "tooltip": None, "icon": None})
-    return shown
+    buttons = [button for group in groups for button in group.get("buttons", [group])]
+    named = {button.get("text") or button.get("label"): button for button in buttons}
+    wanted = NOTEBOOK_LINKS if notebook else PAGE_LINKS
+    return [{**named[name], "tooltip": None, **look} for name, look in wanted.items() if name in named]
 
 
 def description(title: str, doctree: nodes.document | None) -> str:
@@ -68,6 +69,15 @@ def description(title: str, doctree: nodes.document | None) -> str:
     )
 
 
+def link_to_repository(app: Sphinx, config: Config):
+    """The roles {repo} and {colab}: links to a file, made from the one repository address in _config.yml."""
+    address, branch = config.html_theme_options["repository_url"], config.html_theme_options["repository_branch"]
+    on_colab = address.replace("https://github.com", "https://colab.research.google.com/github")
+    config.extlinks = {"repo": (f"{address}/blob/{branch}/%s", None), "colab": (f"{on_colab}/blob/{branch}/%s", None)}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("sphinx.ext.extlinks")
+    app.connect("config-inited", link_to_repository)
     app.connect("html-page-context", finish_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -34,7 +34,7 @@ COUNT_RIGHT = [
 COUNT_WRONG = {
     "counted-tensors": [lambda model: len([p for p in model.parameters() if p.requires_grad])],
     "counted-buffers": [lambda model: sum(math.prod(t.shape) for t in model.state_dict().values())],
-    "no-biases": [lambda model: sum(p.numel() for k, p in model.named_parameters() if p.requires_grad and p.dim() >= 2)],
+    "no-biases": [lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad and p.dim() >= 2)],
     "counted-frozen": [lambda model: sum(math.prod(p.shape) for p in model.parameters())],
     "counted-frozen-only": [lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad is False)],
     "top-level-only": [lambda model: sum(p.numel() for p in model._parameters.values() if p is not None
@@ -159,7 +159,7 @@ SPLIT_WRONG = {
     "counted-from-1": [lambda n, n_val, seed: (1 + order_of(n, seed)[n_val:], 1 + order_of(n, seed)[:n_val])],
     "returned-masks": [masked],
     "returned-lists": [lambda n, n_val, seed: (order_of(n, seed).tolist()[n_val:], order_of(n, seed).tolist()[:n_val])],
-    "returned-one": [lambda n, n_val, seed: order_of(n, seed)[n_val:]],
+    "not-a-pair": [lambda n, n_val, seed: order_of(n, seed)[n_val:]],
     "returned-nothing": [lambda n, n_val, seed: None],
 }
 

@@ -68,8 +68,8 @@ def test_what_the_learner_reads():
   Expected [[0.5, 2.5]] of shape (1, 2), got [[[1, 2]]] of shape (1, 1, 2).
   Hint 1: Which axes of (B, C, H, W) are space? Those disappear; the others stay."""
     assert repr(squeeze(lambda x: x.mean((2, 3)), solution=True)) == """\
-✓ se.squeeze: passed. Tested: values on 8 maps, non-square, 1×1, one image and several, odd channel counts, float64; \
-the gradient; x unchanged.
+✓ se.squeeze: passed. Tested: values on 8 maps, non-square, 1×1, one image and several, odd channel
+    counts, float64; the gradient; x unchanged.
   This is the course's solution: it does not count as yours."""
 
 
@@ -233,6 +233,7 @@ BLOCK_WRONG = {
     "hidden-width-0": [HiddenZero],
     "returned-gate": [block_with(forward=lambda self, x: self.excite(self.squeeze(x)).unsqueeze(-1).unsqueeze(-1))],
     "added-gate": [block_with(forward=lambda self, x: self.excite(self.squeeze(x))[:, :, None, None] + x)],
+    "wrong-axis": [block_with(forward=lambda self, x: x * self.excite(self.squeeze(x)))],
     "added-input": [block_with(forward=lambda self, x: x * (1 + self.excite(self.squeeze(x))[:, :, None, None]))],
     "no-sigmoid": [block_with(excite=lambda self, z: self.up(F.relu(self.down(z))))],
     "no-relu": [block_with(excite=lambda self, z: torch.sigmoid(self.up(self.down(z))))],
@@ -245,7 +246,8 @@ BLOCK_WRONG = {
     "summed": [block_with(squeeze=lambda self, x: x.flatten(2).sum(2))],
     "maximum": [block_with(squeeze=lambda self, x: F.adaptive_max_pool2d(x, 1).flatten(1))],
     "one-layer": [block_with(layers=one_layer, excite=lambda self, z: self.only(z).sigmoid())],
-    "batch-norm": [block_with(layers=with_norm, excite=lambda self, z: self.up(self.bn(self.down(z)).relu()).sigmoid())],
+    "batch-norm": [block_with(layers=with_norm,
+                              excite=lambda self, z: self.up(self.bn(self.down(z)).relu()).sigmoid())],
     "averaged-batch": [block_with(squeeze=lambda self, x: x.mean((0, 2, 3)).unsqueeze(0))],
     "detached-gate": [block_with(excite=lambda self, z: Right.excite(self, z).detach())],
     "detached-squeeze": [block_with(squeeze=without_gradient),
@@ -270,7 +272,7 @@ def test_block():
 
 def test_a_crash_that_a_mistake_explains_is_shown_beside_its_name():
     result = block(BLOCK_WRONG["lost-batch"][0])
-    assert result.failing_input.startswith("block = YourBlock(2, reduction=2); x = [[[[1]], [[-2]]]] of shape (1, 2, 1, 1)")
+    assert result.failing_input == "block = YourBlock(2, reduction=2); x = [[[[1]], [[-2]]]] of shape (1, 2, 1, 1)"
     assert "What you see of it: IndexError: too many indices" in result.message
 
 

@@ -81,8 +81,11 @@ def contexts(base):
         browser.close()
 
 
-@pytest.fixture(scope="module", params=[(page, theme) for page in PAGES or [""] for theme in ("light", "dark")],
-                ids=lambda param: "-".join(param))
+@pytest.fixture(
+    scope="module",
+    params=[(page, theme) for page in PAGES or [""] for theme in ("light", "dark")],
+    ids=lambda param: "-".join(param),
+)
 def visit(request, contexts, base):
     page, theme = request.param
     tab = contexts[theme].new_page()
@@ -119,7 +122,10 @@ def expect_widgets(tab: Page) -> None:
         tab.wait_for_function(
             """selector => [...document.querySelectorAll(selector)].every(
                  view => view.previousElementSibling?.matches('.widget-subarea') &&
-                         view.previousElementSibling.offsetHeight > 0)""", arg=WIDGET_VIEW, timeout=8000)
+                         view.previousElementSibling.offsetHeight > 0)""",
+            arg=WIDGET_VIEW,
+            timeout=8000,
+        )
 
 
 def test_theme_applies(visit):
@@ -141,7 +147,8 @@ def test_math_is_rendered(visit):
             const copy = document.querySelector('main').cloneNode(true);
             copy.querySelectorAll('pre, code, script, mjx-container').forEach(each => each.remove());
             return copy.textContent;
-        }""")
+        }"""
+    )
     expect_none(RAW_TEX.findall(text))
     formulas = visit.tab.locator(".math")
     assert formulas.count() == visit.tab.locator(".math:has(mjx-container)").count()
@@ -154,7 +161,8 @@ def test_widgets_are_rendered(visit):
         """selector => [...document.querySelectorAll(selector)].map(view => view.previousElementSibling).filter(
              drawn => !drawn?.matches('.widget-subarea') || drawn.offsetHeight === 0 ||
                       drawn.querySelector('.jupyter-widgets-error-widget')).map(drawn => drawn?.outerHTML)""",
-        WIDGET_VIEW)
+        WIDGET_VIEW,
+    )
     expect_none(broken)
 
 
@@ -164,7 +172,8 @@ def test_images_load_and_say_what_they_show(visit):
              image.loading = 'eager';
              await image.decode().catch(() => {});
              return [image.getAttribute('src'), image.getAttribute('alt'), image.naturalWidth];
-           }))""")
+           }))"""
+    )
     expect_none([src for src, _, width in images if width == 0])
     expect_none([(src, alt) for src, alt, _ in images if alt is None or USELESS_ALT.fullmatch(alt)])
 
@@ -191,8 +200,14 @@ def test_links_resolve(visit, base):
 
 
 def test_no_axe_violation(visit):
-    found = Axe().run(visit.tab, options={
-        "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"], "preload": False})
+    found = Axe().run(
+        visit.tab,
+        options={
+            "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+            "resultTypes": ["violations"],
+            "preload": False,
+        },
+    )
     nodes = [(rule["id"], node["target"]) for rule in found.response["violations"] for node in rule["nodes"]]
     expect_none(nodes)
 
