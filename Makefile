@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# a learner's progress on this machine is not touched
+export ATTNCOURSE_PROGRESS :=
 
 .PHONY: book test test-site serve notebooks bench lock lint setup
 .DEFAULT_GOAL := book

@@ -38,7 +38,11 @@ def server():
             if self.path == "/silent":
                 time.sleep(1)
                 return
-            body = {"/wrong": CONTENT[:-1] + b"!", "/page": b"<html>please log in</html>"}.get(self.path, CONTENT)
+            body = {"/wrong": CONTENT[:-1] + b"!", "/page": b"<html>please log in</html>",
+                    "/small": CONTENT[:100]}.get(self.path, CONTENT)
+            if start >= len(body):
+                self.send_error(416)
+                return
             if self.path == "/no-range":
                 start = 0
             self.send_response(206 if start else 200)
@@ -125,6 +129,13 @@ def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_used(server, 
 
 
 
+def test_what_came_before_the_last_failure_is_kept_and_said(server, tmp_path):
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1234])
+    with pytest.raises(ConnectionError, match=r"\(HTTP 404 Not Found\); 1,234 bytes are kept and a later call goes on"):
+        download(server.file("/missing"), tmp_path)
+    assert os.listdir(tmp_path) == ["data.bin.part"]
+
+
 def test_a_server_that_falls_silent_half_way_is_asked_for_the_rest(server, tmp_path):
     assert download(server.file("/stalls"), tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/stalls", None), ("/stalls", "bytes=200000-")]
@@ -164,9 +175,10 @@ def test_too_little_space_is_said_before_the_first_byte(server, tmp_path, monkey
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full, a device that is always full")
-def test_a_disk_that_fills_up_is_one_line_and_not_tried_elsewhere(server, tmp_path):
+@pytest.mark.parametrize(("path", "size"), [("/good", len(CONTENT)), ("/small", 100)])
+def test_a_disk_that_fills_up_is_one_line_and_not_tried_elsewhere(server, tmp_path, path, size):
     (tmp_path / "data.bin.part").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"could not write .*data.bin.part \(No space left on device\); what arrived is"):
-        download(server.file("/good", "/good"), tmp_path)
+        download(server.file(path, path, size=size), tmp_path)
     assert len(server.asked) == 1
     assert not (tmp_path / "data.bin").exists()

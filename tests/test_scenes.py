@@ -31,9 +31,9 @@ def chroma(images):
 def test_the_same_bits_everywhere():
     """Digests made with numpy 2.4 on x86-64. Every operation is rounded as IEEE 754 says, so no machine may differ."""
     drawn = scenes(40, 32, seed=0)
-    assert hashlib.sha256(drawn.images.numpy()).hexdigest()[:16] == "IMAGES"
-    assert hashlib.sha256(drawn.masks.numpy()).hexdigest()[:16] == "MASKS"
-    assert drawn.captions[0] == "CAPTION"
+    assert hashlib.sha256(drawn.images.numpy()).hexdigest()[:16] == "4fa59424d09784e3"
+    assert hashlib.sha256(drawn.masks.numpy()).hexdigest()[:16] == "37b8d8d795b9da6b"
+    assert drawn.captions[0] == "a small yellow cross at the bottom, among two grey circles"
 
 
 @settings(max_examples=15, deadline=None)
@@ -65,7 +65,7 @@ def test_the_layout_does_not_depend_on_the_size():
 def test_only_the_masked_shape_has_a_colour(drawn):
     saturation = chroma(drawn.images)
     near = F.max_pool2d(drawn.masks.float()[:, None], 5, 1, 2)[:, 0] > 0
-    assert saturation.masked_fill(near, 0).max() < 50
+    assert saturation.masked_fill(near, 0).max() < 60
     assert torch.where(drawn.masks, saturation, torch.nan).nanmean((1, 2)).min() > 70
     cover = drawn.masks.float().mean((1, 2))
     assert 0.02 < cover.min() < cover.max() < 0.2
@@ -77,10 +77,9 @@ def test_the_shape_is_whole_and_where_the_sentence_says(drawn):
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     for mask, caption in zip(drawn.masks, drawn.captions):
         place = PLACES.index(SENTENCE.fullmatch(caption)[4])
-        row, column = (torch.stack([rows[mask].aminmax().min + rows[mask].aminmax().max,
-                                    columns[mask].aminmax().min + columns[mask].aminmax().max]) / 2 / 64 * 3)
-        assert abs(row - (place // 3 + 0.5)) < 0.62
-        assert abs(column - (place % 3 + 0.5)) < 0.62
+        row, column = (sum(where[mask].aminmax()) / 2 / 64 for where in (rows, columns))  # middle of its box, 0 to 1
+        assert abs(row - 0.5 - 0.16 * (place // 3 - 1)) < 0.13
+        assert abs(column - 0.5 - 0.16 * (place % 3 - 1)) < 0.13
 
 
 def test_sentence_and_label_and_colour_agree(drawn):
@@ -88,7 +87,7 @@ def test_sentence_and_label_and_colour_agree(drawn):
         size, colour, kind, _, _ = SENTENCE.fullmatch(caption).groups()[:5]
         assert kind == CLASSES[label]
         width = mask.any(0).sum().item() / 64
-        assert width > 0.2 if size == "large" else width < 0.36
+        assert width > 0.32 if size == "large" else width < 0.48
         mean = image[:, mask].float().mean(1)
         distances = {name: (mean - torch.tensor(rgb)).norm() for name, rgb in COLOURS.items()}
         assert min(distances, key=distances.get) == colour
@@ -97,7 +96,7 @@ def test_sentence_and_label_and_colour_agree(drawn):
 def test_no_grey_shape_is_covered_and_every_number_of_them_occurs():
     layout = module.Layout(2000, np.random.SeedSequence(1))
     distance = np.hypot(layout.grey_x - layout.x[:, None], layout.grey_y - layout.y[:, None])
-    assert (distance >= 0.99 * (layout.radius[:, None] + layout.grey_radius)).all()
+    assert (distance > layout.radius[:, None]).all()  # at least half of it is in sight
     counts = np.bincount(layout.grey_count)
     assert len(counts) == 5
     assert counts.min() > 300

@@ -2,8 +2,10 @@
 
 import base64
 import itertools
+import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,11 +14,25 @@ import torchvision
 from traitlets import TraitError
 
 from attncourse.backbone import ReportCNN
+from attncourse.checks.attention import gaussian
+from attncourse.datasets.photos import photo
 from attncourse.se import SEBlock
+from attncourse.widgets.attention import GateOnPhoto, gaussian_gate, share_passed, shrunk
+from attncourse.widgets.backbone import (
+    BEYOND,
+    DEVIATIONS,
+    DIFFERENCES,
+    RUNS,
+    StudyPower,
+    power,
+    runs_needed,
+    standard_error,
+)
 from attncourse.widgets.base import CourseWidget, control, front_end
 from attncourse.widgets.se import NETWORKS, RATIOS, ClassGates, ReductionRatio, class_differences, reduction_table
 
 CNN, RESNET18, RESNET50 = NETWORKS
+GREY = np.full((3, 40, 20), 100, dtype=np.uint8)  # a photograph on which every share is the gate's own
 VIEW = "application/vnd.jupyter.widget-view+json"
 CLASSES = ["cat", "dog", "ship"]
 
@@ -128,12 +144,149 @@ def test_the_summary_names_the_channels_that_a_class_moves(gates):
     assert "For dog no gate differs from the mean of the classes by as much as 0.01." in widget.summary
 
 
+# the gate on a photograph
+
+
+@pytest.mark.parametrize("arguments", [(5, 7, 1, 4, 1.5), (3, 2, 0, 0, 0.5), (4, 4, 1.5, -2.25, 30.0)])
+def test_the_gate_is_the_one_that_the_exercise_asks_for(arguments):
+    np.testing.assert_allclose(gaussian_gate(*arguments), gaussian(*arguments).numpy(), atol=1e-6)
+
+
+def test_the_gate_is_1_at_its_centre_and_falls_to_exp_of_minus_half_one_sigma_away():
+    gate = gaussian_gate(9, 12, 4, 6, 3)
+    assert gate.shape == (9, 12)
+    assert gate[4, 6] == 1
+    np.testing.assert_allclose([gate[1, 6], gate[4, 9]], np.exp(-0.5))
+
+
+def test_the_share_counts_all_three_colours():
+    picture = np.zeros((3, 2, 2), dtype=np.uint8)
+    picture[0, 0, 0], picture[2, 1, 1] = 100, 200
+    gate = np.array([[1.0, 0.3], [0.3, 0.5]])
+    assert share_passed(picture, gate) == pytest.approx((100 + 200 * 0.5) / 300)
+
+
+@pytest.mark.parametrize(("shape", "small"), [
+    ((3, 320, 320), (3, 80, 80)), ((3, 213, 320), (3, 53, 80)), ((3, 160, 40), (3, 80, 20)), ((3, 32, 32), (3, 32, 32)),
+])
+def test_a_photograph_is_made_smaller_and_never_larger(shape, small):
+    assert shrunk(torch.full(shape, 7, dtype=torch.uint8)).shape == small
+
+
+def test_making_smaller_is_averaging():
+    picture = torch.randint(256, (3, 160, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    want = torch.nn.functional.avg_pool2d(picture.float(), 2).numpy()
+    np.testing.assert_allclose(shrunk(picture), want, atol=1)  # rounded along each axis
+
+
+def test_the_front_end_gets_the_photograph_as_a_canvas_wants_it():
+    picture = np.arange(3 * 9 * 10, dtype=np.uint8).reshape(3, 9, 10)
+    widget = GateOnPhoto(picture)
+    assert widget.shape == [9, 10, 3]
+    sent = np.frombuffer(widget.data, "u1").reshape(widget.shape)  # one byte a number, as base.js tells it from floats
+    np.testing.assert_array_equal(sent, picture.transpose(1, 2, 0))
+
+
+def test_the_centres_run_from_edge_to_edge_and_the_widths_double():
+    widget = GateOnPhoto(photo("chelsea"), centre=(0, 1))
+    assert widget.meta["rows"] == [0, 6, 13, 20, 26, 32, 39, 46, 52]
+    assert widget.meta["columns"] == [0, 10, 20, 30, 40, 49, 59, 69, 79]
+    assert widget.meta["sigmas"] == [4, 8, 16, 32, 64]
+    assert widget.chosen == {"row": "0", "column": "79", "sigma": "16 pixels"}
+
+
+def test_the_summary_says_how_much_passes():
+    widget = GateOnPhoto(GREY, centre=(1, 0))
+    share = gaussian_gate(40, 20, 39, 0, 8).mean()
+    assert widget.summary == f"Centre at row 39, column 0, σ 8 pixels: {100 * share:.0f}% of the brightness passes."
+    widget.state = {"sigma": 0}
+    assert "σ 2 pixels: 1.1% of" in widget.summary  # a quarter of 2π·2² and half a row and column: 9.04 of 800
+
+
+def test_the_photographs_state_stays_small():
+    for name in ("astronaut", "chelsea"):
+        state = GateOnPhoto(photo(name)).get_state(["data", "summaries", "controls", "meta"])
+        data = len(base64.b64encode(state.pop("data")))
+        assert data + len(json.dumps(state)) < 60_000
+
+
+# what a study can show
+
+
+def test_the_standard_error_is_the_formulas():
+    assert standard_error(16, 1.8) == pytest.approx(1.8 * (1 / 16 + 1 / 16) ** 0.5)
+
+
+@pytest.mark.parametrize("study", [(2, 0.5, 1), (16, 1.8, 1), (16, 1.8, 2), (64, 2.5, 0.5), (8, 1.0, 0)])
+def test_the_power_is_what_a_simulation_finds(study):
+    runs, deviation, difference = study
+    draw = np.random.default_rng(0)
+    ours = draw.normal(difference, deviation, (20_000, runs)).mean(1)
+    theirs = draw.normal(0, deviation, (20_000, runs)).mean(1)
+    found = np.abs(ours - theirs) > 1.96 * deviation * (2 / runs) ** 0.5
+    assert power(*study) == pytest.approx(found.mean(), abs=0.012)  # 3.4 standard errors of the simulation at worst
+
+
+@pytest.mark.parametrize(("runs", "critical", "share"), [(2, 4.303, 0.35), (8, 2.145, 0.74), (16, 2.042, 0.77)])
+def test_a_t_test_finds_less_as_the_docstring_says(runs, critical, share):
+    difference = 2.8016 * (2 / runs) ** 0.5
+    assert power(runs, 1, difference) == pytest.approx(0.8, abs=1e-3)
+    draw = np.random.default_rng(0)
+    ours, theirs = draw.normal(difference, 1, (20_000, runs)), draw.normal(0, 1, (20_000, runs))
+    t = (ours.mean(1) - theirs.mean(1)) / np.sqrt((ours.var(1, ddof=1) + theirs.var(1, ddof=1)) / runs)
+    assert (np.abs(t) > critical).mean() == pytest.approx(share, abs=0.012)
+
+
+def test_the_power_of_a_study_of_nothing_is_the_level():
+    assert all(power(n, s, 0) == pytest.approx(0.05) for n in RUNS for s in DEVIATIONS)
+    assert power(16, 1.8, -1) == power(16, 1.8, 1)
+
+
+@pytest.mark.parametrize("deviation", DEVIATIONS)
+@pytest.mark.parametrize("difference", DIFFERENCES[1:])
+def test_the_runs_needed_are_the_fewest(deviation, difference):
+    runs = runs_needed(deviation, difference)
+    assert power(runs, deviation, difference) >= 0.8
+    assert runs == 2 or power(runs - 1, deviation, difference) < 0.8
+
+
+def test_the_front_end_gets_error_and_power_of_every_study():
+    sent = numbers(StudyPower())
+    assert sent.shape == (len(RUNS), len(DEVIATIONS), len(DIFFERENCES), 2)
+    for (i, n), (j, s), (k, d) in itertools.product(*map(enumerate, (RUNS, DEVIATIONS, DIFFERENCES))):
+        np.testing.assert_allclose(sent[i, j, k], [standard_error(n, s), power(n, s, d)], rtol=1e-6)
+    assert StudyPower().meta["beyond"] == BEYOND == pytest.approx(1.96, abs=1e-4)
+
+
+def test_the_summary_says_what_the_study_finds():
+    widget = StudyPower(16, 1.8, 1)
+    assert widget.summary == (
+        "16 runs a side, standard deviation 1.8 points: the difference of the means has a standard error of 0.64 "
+        "points, and counts as found beyond ±1.25. A true difference of 1 point is found in 35% of such studies; 5% of "
+        "studies of nothing find one. To find it in 80%, about 51 runs a side are needed. (Normal approximation.)"
+    )
+    widget.state = {"difference": 0}
+    assert "With no true difference, 5% of such studies find one all the same. (Normal" in widget.summary
+    widget.state = {"runs": 0, "difference": 5}
+    assert "with 2 runs a side a t test finds less.)" in widget.summary
+    widget.state = {"runs": 5}
+    assert "is found in more than 99% of such studies" in widget.summary  # never "100%"
+
+
 # what every widget does
 
 
-@pytest.fixture(params=["ratio", "gates"])
-def widget(request, gates):
-    return ReductionRatio() if request.param == "ratio" else ClassGates(gates, CLASSES)
+@pytest.fixture(params=["ratio", "gates", "photo", "power"])
+def make(request, gates):
+    """How one widget of each kind is made."""
+    kinds = {"ratio": ReductionRatio, "gates": partial(ClassGates, gates, CLASSES),
+             "photo": partial(GateOnPhoto, photo("coffee"), "a cup"), "power": StudyPower}
+    return kinds[request.param]
+
+
+@pytest.fixture
+def widget(make):
+    return make()
 
 
 def test_every_combination_has_its_own_sentence(widget):
@@ -161,14 +314,15 @@ def test_a_state_that_points_nowhere_is_refused_and_changes_nothing(state):
     assert repr(widget) == repr(ReductionRatio())
 
 
-def test_the_text_is_the_same_every_time(widget):
-    twin = type(widget)() if isinstance(widget, ReductionRatio) else ClassGates(widget._gates, CLASSES)
-    assert repr(twin) == repr(widget)
+def test_the_text_is_the_same_every_time(widget, make):
+    assert repr(make()) == repr(widget)
     assert widget.model_id not in repr(widget)
 
 
 def test_the_text_says_what_is_chosen():
     assert repr(ReductionRatio(4, "ResNet-18")) == "<ReductionRatio widget: r = 4, network = ResNet-18>"
+    assert repr(StudyPower(64, 0.5, 4.0)) == "<StudyPower widget: runs = 64, deviation = 0.5, difference = 4>"
+    assert repr(GateOnPhoto(GREY)) == "<GateOnPhoto widget: row = 20, column = 10, sigma = 8 pixels>"
 
 
 def test_the_stored_output_has_view_picture_and_text(widget):
@@ -225,6 +379,23 @@ def test_every_control_is_labelled(widget):
     (lambda: ClassGates([np.array([[0.5], [-0.1], [0.5]])], CLASSES), "place 1 must lie between 0 and 1"),
     (lambda: ClassGates([np.array([[0.5], [np.nan], [0.5]])], CLASSES), "place 1 must lie between 0 and 1"),
     (lambda: ClassGates([[[0.1], [0.1, 0.2], [0.3]]], CLASSES), "place 1 are not an array of numbers"),
+    (lambda: GateOnPhoto("astronaut.jpg"), "photo must be uint8, got <U13"),
+    (lambda: GateOnPhoto(torch.zeros(3, 40, 40)), "photo must be uint8, got float32"),
+    (lambda: GateOnPhoto(torch.zeros(3, 40, 40, requires_grad=True)), "tensor on the CPU, got a Tensor"),
+    (lambda: GateOnPhoto(GREY[0]), r"photo must be \(3, H, W\), got \(40, 20\)"),
+    (lambda: GateOnPhoto(GREY.transpose(1, 2, 0)), r"photo must be \(3, H, W\), got \(40, 20, 3\)"),
+    (lambda: GateOnPhoto(GREY[:, :8]), r"photo must keep 9 pixels a side at 80 on its longer, got \(3, 8, 20\)"),
+    (lambda: GateOnPhoto(GREY[:, :0]), r"got \(3, 0, 20\)"),
+    (lambda: GateOnPhoto(GREY.repeat(30, axis=1)), r"got \(3, 1200, 20\)"),
+    (lambda: GateOnPhoto(GREY * 0), "photo is black everywhere"),
+    (lambda: GateOnPhoto(GREY, centre=(0.5, 20)), r"centre must be two shares from 0 to 1, got \(0.5, 20\)"),
+    (lambda: gaussian_gate(4, 4, 0, 0, 0), "sigma must be above 0, got 0"),
+    (lambda: StudyPower(runs=3), "runs must be one of 2, 4, 8, 16, 32, 64, got 3"),
+    (lambda: StudyPower(deviation=2), "deviation must be one of 0.5, 1, 1.8, 2.5, got 2"),
+    (lambda: StudyPower(difference="1"), "difference must be one of 0, 0.25, 0.5, 1, 2, 4, got '1'"),
+    (lambda: standard_error(0, 1), "runs must be at least 1, got 0"),
+    (lambda: power(16, 0, 1), "deviation must be above 0, got 0"),
+    (lambda: runs_needed(1.8, 0), "no number of runs"),
     (lambda: control("r", "Ratio", ["1"], "knob"), 'kind must be "range" or "select", got \'knob\''),
     (lambda: control("r", "Ratio", []), "control 'r' has no options"),
 ])
@@ -243,6 +414,7 @@ def test_a_widget_of_ones_own_needs_describe_and_picture():
 
 
 def test_importing_the_package_brings_no_widget_and_the_widgets_no_matplotlib():
-    code = "import sys, attncourse; assert 'anywidget' not in sys.modules; import attncourse.widgets.se; " \
+    code = "import sys, attncourse; assert 'anywidget' not in sys.modules; " \
+           "from attncourse.widgets import attention, backbone, se; " \
            "assert not {'matplotlib', 'torchvision'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -69,10 +70,17 @@ def restore(namespaces: dict[str, object], originals: dict[str, dict]) -> dict[t
         for name in now.keys() | before.keys():
             is_now, was = now.get(name, MISSING), before.get(name, MISSING)
             hides = was is MISSING and isinstance(space, type) and any(name in vars(base) for base in space.__mro__[1:])
-            if is_now is not was and (hides or callable(was)) and (space_name, name) != FOLLOWS_DEFAULT_DTYPE:
+            replaced = is_now is not was and (hides or callable(was)) and (space_name, name) != FOLLOWS_DEFAULT_DTYPE
+            if replaced and not is_torchs_own(is_now, name):
                 found[space_name, name] = is_now
                 put(space, name, was)
     return found
+
+
+def is_torchs_own(function: object, name: str) -> bool:
+    """Whether torch itself put the function there: it wraps its manual_seed when torch.compile's part is loaded."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return getattr(function, "__name__", "") == name and file.startswith(str(Path(torch.__file__).parent))
 
 
 def put(space: object, name: str, value: object) -> None:
@@ -154,6 +162,20 @@ class Room:
 
 
 @contextmanager
+def exit_raises() -> Iterator[None]:
+    """In a notebook, exit() raises nothing and stops the kernel after the cell: let it raise SystemExit."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        yield
+        return
+    shell.ask_exit = sys.exit
+    try:
+        yield
+    finally:
+        del shell.ask_exit  # the class's own comes back
+
+
+@contextmanager
 def clean_room() -> Iterator[Room]:
     """Inside: torch's own functions, the standard state, output kept away. Afterwards everything is as before."""
     before = [get() for get, _, _ in STATE]
@@ -165,6 +187,7 @@ def clean_room() -> Iterator[Room]:
             stack.enter_context(redirect_stderr(output))
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
+            stack.enter_context(exit_raises())
             stack.enter_context(torch.inference_mode(False))
             if torch.get_default_device().type != "cpu":
                 stack.enter_context(torch.device("cpu"))

@@ -42,7 +42,10 @@ function render({ model, el }) {
   const id = `attncourse-${Math.random().toString(36).slice(2)}`;
   const controls = model.get("controls");
   const bytes = model.get("data"); // a DataView that may start anywhere in its buffer: copy, to be aligned
-  const data = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+  const count = model.get("shape").reduce((product, size) => product * size, 1);
+  // Little-endian float32, as Python wrote them; one byte a number means a photograph.
+  const data = buffer.byteLength === count ? new Uint8ClampedArray(buffer) : new Float32Array(buffer);
 
   el.classList.add("attncourse-host");
   const root = add(el, "div", { class: "attncourse-widget", role: "group", "aria-labelledby": `${id}-title` });

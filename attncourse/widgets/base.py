@@ -55,7 +55,7 @@ class CourseWidget(anywidget.AnyWidget):
         label: the title, which is also the widget's accessible name.
         controls: what the reader can choose, each made by ``control``.
         state: for each control's name the index of the option chosen at first.
-        data: the numbers to draw, any shape; they travel as float32.
+        data: the numbers to draw, any shape; uint8 travels as it is, all else as float32.
         meta: small things that the drawing needs beside them (names, widths), JSON types only.
     """
 
@@ -81,7 +81,7 @@ class CourseWidget(anywidget.AnyWidget):
             state=dict(state),
             # one sentence per combination, the last control fastest: the front end finds its place by counting
             summaries=[self.describe(dict(zip(names, indices))) for indices in choices],
-            data=np.ascontiguousarray(data, dtype="<f4").tobytes(),  # little-endian, as JavaScript's Float32Array
+            data=np.ascontiguousarray(data, dtype="u1" if data.dtype == np.uint8 else "<f4").tobytes(),
             shape=list(data.shape),
             meta=dict(meta or {}),
         )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 
 import numpy as np
@@ -203,8 +204,7 @@ def test_an_exception_from_inside_torch_is_put_down_to_the_learners_line():
 
 
 def test_messages_hold_no_addresses():
-    result = squeeze(lambda x: x + right)
-    assert "0x" not in repr(result)
+    assert "0x" not in repr(squeeze(raising(ValueError(f"not {object()}, but {right}"))))
 
 
 def test_show_is_short_and_the_same_everywhere():
@@ -325,6 +325,21 @@ def test_whatever_is_raised(answer, cause):
     assert len(repr(result)) < 900
 
 
+def test_a_notebooks_own_exit_does_not_stop_the_kernel(monkeypatch):
+    class Shell:
+        stopped = False
+
+        def ask_exit(self):
+            self.stopped = True
+
+    shell = Shell()
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert squeeze(lambda x: shell.ask_exit()).cause == "exited"
+    assert not shell.stopped
+    shell.ask_exit()
+    assert shell.stopped
+
+
 def printing(x):
     for _ in range(20_000):
         print("z" * 100)
@@ -343,6 +358,18 @@ def test_printing_is_kept_short(capsys):
 def test_warnings_of_the_answer_stay_away(capsys):
     assert squeeze(lambda x: warnings.warn("careful", stacklevel=1) or right(x)).status == "passed"
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_was_returned_cannot_be_changed_later():
+    kept = []
+
+    def answer(x):
+        for returned, should_be in kept:
+            returned.copy_(should_be)
+        kept.append((torch.zeros_like(x), 2 * x))
+        return kept[-1][0]
+
+    assert exercise_with().judge(answer).failing_input == "x = [1] of shape (1,)"
 
 
 class Liar(torch.Tensor):
@@ -415,6 +442,14 @@ def test_an_answer_that_rewrites_an_exercise():
     assert checks.se.squeeze is before
 
 
+def test_torchs_own_wrapping_of_its_functions_is_no_replacement(monkeypatch):
+    """torch puts a wrapper around manual_seed when an optimiser is first used."""
+    wrapper = torch._disable_dynamo(guard.ORIGINALS["torch"]["manual_seed"])
+    monkeypatch.setattr(torch, "manual_seed", wrapper)
+    assert "replaced" not in checks.se.squeeze(lambda x: x.mean((2, 3))).message
+    assert torch.manual_seed is wrapper
+
+
 def test_a_harmless_new_name_is_no_replacement(monkeypatch):
     monkeypatch.setattr(torch, "my_own_function", right, raising=False)
     monkeypatch.setattr(torch.Tensor, "my_own_method", right, raising=False)
@@ -448,6 +483,15 @@ def test_global_state_is_put_back():
     before = state()
     squeeze(careless)
     assert state() == before
+
+
+def test_what_one_call_leaves_behind_does_not_reach_the_next():
+    def answer(x):
+        z = right(x) + torch.zeros(1)
+        torch.set_default_dtype(torch.float64)
+        return z
+
+    assert squeeze(answer).status == "passed"
 
 
 def test_the_sessions_own_settings_neither_disturb_nor_are_disturbed():
