@@ -73,7 +73,9 @@ def tree(monkeypatch, tmp_path) -> Path:
             (tmp_path / part / name).mkdir(parents=True)
             for number in reversed(range(count)):
                 shade = label * 20 + number * 5 + (3 if part == "test" else 0)
-                Image.new("RGB", (32, 32), (shade, 7, 9)).save(tmp_path / part / name / f"{number:04}.png")
+                image = Image.new("RGB", (32, 32), (shade, 7, 9))
+                image.putpixel((3, 1), (0, 250, 0))  # x, y
+                image.save(tmp_path / part / name / f"{number:04}.png")
     return tmp_path
 
 
@@ -117,6 +119,7 @@ def test_an_image_folder(tree, tmp_path, below):
     assert data.val.images[:, 0, 0, 0].tolist() == shades[order[:5]].tolist()
     assert data.train.images[:, 0, 0, 0].tolist() == shades[order[5:]].tolist()
     assert data.train.images[0, :, 5, 5].tolist()[1:] == [7, 9]
+    assert data.train.images[0, :, 1, 3].tolist() == [0, 250, 0]
     assert data.test.labels.tolist() == list(range(10))
     assert data.train.images.is_contiguous()
 

@@ -149,17 +149,16 @@ def test_an_unreachable_server_is_one_line(tmp_path):
 
 
 def test_an_interruption_leaves_a_file_to_go_on_with(server, tmp_path, monkeypatch):
-    real, calls = module.write, []
+    class Interrupted(module.tqdm):
+        def update(self, n=1):
+            if self.n > 100_000:
+                raise KeyboardInterrupt
+            super().update(n)
 
-    def interrupted(output, chunk):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        real(output, chunk)
-
-    monkeypatch.setattr(module, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        download(server.file("/good"), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "tqdm", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            download(server.file("/good"), tmp_path)
     assert os.listdir(tmp_path) == ["data.bin.part"]
     kept = (tmp_path / "data.bin.part").stat().st_size
     assert 0 < kept < len(CONTENT)

@@ -114,6 +114,12 @@ def test_a_large_jpeg_keeps_its_look(tmp_path):
     assert np.abs(square - np.linspace(4, 251, 32)[None, :, None]).max() < 4
 
 
+def test_a_jpeg_keeps_its_detail(tmp_path):
+    squares = np.kron(np.indices((64, 64)).sum(0) % 2, np.ones((4, 4))).astype(np.uint8) * 255
+    Image.fromarray(squares).save(tmp_path / "a.jpg")
+    assert np.ptp(read_square(tmp_path / "a.jpg", 128)) > 200
+
+
 def delete_all_but(folder, keep):
     for file in sorted(folder.iterdir())[keep:]:
         file.unlink()

@@ -61,6 +61,9 @@ def download(file: RemoteFile, folder: Path | str) -> Path:
                 failure = reason(error)
                 time.sleep(PAUSE if length(partial) > reached else 0)
                 continue
+            except OSError as error:
+                raise OSError(error.errno, f"could not write {partial} ({error.strerror}); what arrived is kept, and a "
+                              "later call goes on from there") from None
             if sha256(partial) == file.sha256:
                 os.replace(partial, target)
                 return target
@@ -90,20 +93,11 @@ def receive(url: str, partial: Path, file: RemoteFile) -> None:
               tqdm(desc=file.name, total=file.size, initial=start, unit="B", unit_scale=True, file=sys.stdout,
                    mininterval=1) as bar):
             while chunk := response.read1(1 << 16):  # what has come so far: none of it is lost if no more comes
-                write(output, chunk)
+                output.write(chunk)
                 bar.update(len(chunk))
             os.fsync(output.fileno())
     if length(partial) < file.size:
         raise ConnectionError(f"the connection was cut after {length(partial):,} of {file.size:,} bytes")
-
-
-def write(output, chunk: bytes) -> None:
-    try:
-        output.write(chunk)
-        output.flush()  # so that a full disk is noticed here
-    except OSError as error:
-        raise OSError(error.errno, f"could not write {output.name} ({error.strerror}); what arrived is kept, "
-                      "and a later call goes on from there") from None
 
 
 def check_free_space(folder: Path, needed: int) -> None:
