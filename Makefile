@@ -5,8 +5,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# a learner's progress on this machine is not touched
+# a learner's progress on this machine is not touched, and a GPU does not turn tests into training
 export ATTNCOURSE_PROGRESS :=
+export ATTNCOURSE_BUDGET := smoke
 
 .PHONY: book test test-site serve notebooks bench lock lint setup
 .DEFAULT_GOAL := book

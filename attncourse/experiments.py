@@ -2,8 +2,9 @@
 
     python -m attncourse.experiments cnn cnn+se --seeds 0 1
 
-trains each network with each seed on CIFAR-10 by the report's protocol "as described", and writes one TrainRecord a run
-to ``--records`` and the trained weights to ``--runs``. A run whose record is there already is not repeated.
+trains each network with each seed on CIFAR-10 by the report's protocol "as described", and writes one TrainRecord and
+the weights of each run to ``--runs``. A run whose record is there already is not repeated. The records that the course
+prints are copies in ``attncourse/results``.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from attncourse.atomic import write_atomic
 from attncourse.backbone import ReportCNN
 from attncourse.datasets.cifar10 import load_cifar10
+from attncourse.datasets.images import ImageData
 from attncourse.se import SEBlock
 from attncourse.training import TrainConfig, budget, seeded, train
 
@@ -56,9 +58,9 @@ NETWORKS = {  # name on the command line -> what ReportCNN is given as attention
 }
 
 
-def run(name: str, seed: int, data, config: TrainConfig, records: Path, runs: Path, command: str) -> Path:
+def run(name: str, seed: int, data: ImageData, config: TrainConfig, runs: Path, command: str) -> Path:
     """Train one network with one seed, unless its record exists. Returns the record's path."""
-    path = records / f"cifar10-as-described-{name}-seed{seed}.json"
+    path = runs / f"cifar10-as-described-{name}-seed{seed}.json"
     if path.exists():
         print(f"{name}, seed {seed}: done before ({path})")
         return path
@@ -66,12 +68,14 @@ def run(name: str, seed: int, data, config: TrainConfig, records: Path, runs: Pa
     with seeded(seed):
         model = ReportCNN(attention=NETWORKS[name])
     model.to(budget().device)
-    record = train(model, data, config, network=name, command=command)
+    record = train(model, data, config, network=name, column="as described", command=command)
+    weights = {key: value.contiguous() for key, value in model.cpu().state_dict().items()}
+    if not record.complete:  # keep what there is, under a name that no later call takes for a finished run
+        path = path.with_name(f"{path.stem}-interrupted.json")
+    write_atomic(path.with_suffix(".safetensors"), save(weights))
+    record.save(path)  # last: its presence says that the run is finished
     if not record.complete:
         raise KeyboardInterrupt
-    weights = {key: value.contiguous() for key, value in model.cpu().state_dict().items()}
-    write_atomic(runs / f"{path.stem}.safetensors", save(weights))
-    record.save(path)  # last: its presence says that the run is finished
     print(f"{name}, seed {seed}: test accuracy {record.test_accuracy:.2%} (epoch {record.best_epoch})")
     return path
 
@@ -81,8 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("networks", nargs="+", choices=NETWORKS, metavar="network", help=", ".join(NETWORKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
     parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
-    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for full-precision weights")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for records and weights (runs)")
     options = parser.parse_args(arguments)
     command = shlex.join(["python", "-m", "attncourse.experiments", *options.networks, "--seeds",
                           *map(str, options.seeds)])
@@ -90,11 +93,11 @@ def main(arguments: list[str] | None = None) -> int:
         data = load_cifar10(options.data)
         for seed in options.seeds:
             for name in options.networks:
-                run(name, seed, data, TrainConfig(seed=seed), options.records, options.runs, command)
+                run(name, seed, data, TrainConfig(seed=seed), options.runs, command)
     except KeyboardInterrupt:
         print("Interrupted. Finished runs are kept; the same command goes on from there.")
         return 130
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,6 +8,7 @@ of the convolutional trunk.
 """
 
 import argparse
+import datetime
 import json
 import os
 import shlex
@@ -17,16 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attncourse.atomic import write_atomic
 from attncourse.backbone import PLACES, ReportCNN
 from attncourse.datasets.cifar10 import load_cifar10
-from attncourse.datasets.images import Split
+from attncourse.datasets.images import ImageData, Split
 from attncourse.results import FOLDER
 from attncourse.se import SEBlock
-from attncourse.training import Normalise, compute_dtype, evaluate
+from attncourse.training import Normalise, compute_dtype, device_name, evaluate
 from attncourse.weights import store_weights
 
 
@@ -66,9 +68,11 @@ def changed_gates(blocks: Sequence[SEBlock], change: Callable[[int, Tensor], Ten
             del block.attention
 
 
-def study(model: nn.Module, data, device: torch.device | str = "cpu") -> dict:
-    """Gates per class on the test images, and the test accuracy under changes of the gates."""
-    normalise = Normalise(data.mean, data.std, device)
+def study(model: nn.Module, data: ImageData) -> dict:
+    """Gates per class on the test images, and the test accuracy under changes of the gates. On the CPU."""
+    normalise, dtype = Normalise(data.mean, data.std), compute_dtype(torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    shuffled = data.test.take(torch.randperm(len(data.test), generator=generator))  # files come class by class
     blocks = [getattr(getattr(model, stage), place) for stage, place in PLACES]
     model.eval()
 
@@ -78,14 +82,13 @@ def study(model: nn.Module, data, device: torch.device | str = "cpu") -> dict:
 
     def accuracy(change=lambda i, gate: gate, places: Sequence[int] = (0, 1, 2, 3)) -> float:
         with changed_gates([blocks[i] for i in places], lambda i, gate: change(places[i], gate)):
-            return evaluate(model, data.test, normalise, compute_dtype(torch.device(device)))[1]
+            return evaluate(model, shuffled, normalise, dtype)[1]
 
     test = gates_of(data.test)
     average = [gate.mean(0).view(1, -1, 1, 1) for gate in gates_of(data.val)]  # taken where it is not tested
-    shuffle = torch.Generator().manual_seed(0)
 
     def swapped(i: int, gate: Tensor) -> Tensor:
-        return gate[torch.randperm(len(gate), generator=shuffle)]
+        return gate.roll(1, 0)  # at every place, the gates of the same other picture
 
     def without(channels: list[Tensor]) -> Callable[[int, Tensor], Tensor]:
         def change(i: int, gate: Tensor) -> Tensor:
@@ -94,8 +97,8 @@ def study(model: nn.Module, data, device: torch.device | str = "cpu") -> dict:
             return gate
         return change
 
-    def ranked(largest: bool, share: float = 0.125) -> list[Tensor]:
-        return [gate.flatten().topk(int(share * gate.numel()), largest=largest).indices for gate in average]
+    def ranked(largest: bool) -> list[Tensor]:
+        return [gate.flatten().topk(gate.numel() // 8, largest=largest).indices for gate in average]
 
     last = [2, 3]
     per_class = [[gate[data.test.labels == label] for label in range(len(data.classes))] for gate in test]
@@ -112,7 +115,7 @@ def study(model: nn.Module, data, device: torch.device | str = "cpu") -> dict:
             "without the eighth of channels with the highest average gate": accuracy(without(ranked(True))),
             "without the eighth of channels with the lowest average gate": accuracy(without(ranked(False))),
             "without an eighth of channels at random": [
-                accuracy(without([torch.randperm(gate.numel(), generator=shuffle)[:gate.numel() // 8]
+                accuracy(without([torch.randperm(gate.numel(), generator=generator)[:gate.numel() // 8]
                                   for gate in average])) for _ in range(8)],
         },
     }
@@ -134,10 +137,13 @@ def main(arguments: list[str] | None = None) -> int:
         weights = load_file(options.runs / f"{options.run}.safetensors")
         model.load_state_dict(weights)
         data = load_cifar10(options.data)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    result = {"command": command, "record": options.run, "dataset_sha256": data.sha256} | study(model, data)
+    cpu = torch.device("cpu")
+    result = {"command": command, "record": options.run, "dataset_sha256": data.sha256, "device": device_name(cpu),
+              "dtype": str(compute_dtype(cpu)).removeprefix("torch."), "torch": torch.__version__,
+              "date": datetime.date.today().isoformat()} | study(model, data)
     print(f"wrote {write_atomic(FOLDER / 'se-gates.json', json.dumps(result) + chr(10))}")
     trunk = {name: value for name, value in weights.items() if not name.startswith("classifier.")}
     print(f"wrote {store_weights('cifar10-cnn-se-trunk', trunk, command, options.run)}")

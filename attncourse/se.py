@@ -1,7 +1,7 @@
 """Squeeze-and-Excitation: one gate per channel, computed from what every channel holds on average.
 
-Source: Hu, Shen, Albanie, Sun, Wu, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507 (whose equation
-numbers are used below).
+Source: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018; extended version with Albanie and Wu, arXiv
+1709.01507, whose equation numbers are used below.
 
 Where we follow whom: equations 2 to 4 have no biases; the authors' released Caffe models, torchvision and timm have
 them in both layers. ``bias=True`` is therefore our default, and ``bias=False`` gives the equations to the letter. The

@@ -7,7 +7,9 @@ the epoch with the best validation accuracy, and only that epoch is tested.
 
 import datetime
 import json
+import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -41,6 +43,8 @@ class TrainConfig:
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0:
             raise ValueError(f"epochs and batch_size must be at least 1 and lr above 0, got {self}")
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype must be auto, float32, bfloat16 or float16, got {self.dtype!r}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class TrainRecord:
     dataset_order: str  # where the index order of the validation split comes from
     images: dict[str, int]  # how many in train, val and test
     column: str  # the protocol: "as described", "smoke", ...
-    command: str  # what was typed to make this record
+    command: str  # what repeats the run
     seed: int
     config: dict
     epochs: list[dict]  # one entry per finished epoch: train and val loss and accuracy, seconds
@@ -103,14 +107,20 @@ class Budget:
 
 
 def budget() -> Budget:
-    """The one place where the course asks what it may spend: the full run on a GPU, a few seconds on a CPU."""
+    """The one place where the course asks what it may spend: the full run on a GPU, a few seconds on a CPU.
+
+    ATTNCOURSE_BUDGET=smoke in the environment asks for the few seconds everywhere; the tests and the book do.
+    """
+    smoke = Budget("smoke", torch.device("cpu"), 2, 1024,
+                   "SMOKE RUN on the CPU: a few seconds on a few images. It shows the loop, it is NOT a result.")
+    if os.environ.get("ATTNCOURSE_BUDGET") == "smoke":
+        return smoke
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         return Budget("full", torch.device("cuda"), 10, None, f"Full run on {name}.")
     if torch.backends.mps.is_available():
         return Budget("full", torch.device("mps"), 10, None, "Full run on this Mac's GPU.")
-    return Budget("smoke", torch.device("cpu"), 2, 1024,
-                  "SMOKE RUN on the CPU: a few seconds on a few images. It shows the loop, it is NOT a result.")
+    return smoke
 
 
 @contextmanager
@@ -125,7 +135,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig(), *, network: str = "network",
-          column: str = "as described", command: str = "train() in a notebook", progress: bool = True) -> TrainRecord:
+          column: str = "own run", command: str = "train() in a notebook", progress: bool = True) -> TrainRecord:
     """Train a classifier with SGD and cross-entropy, on the device where its parameters are.
 
     When it returns, the model holds the weights of the best validation epoch and is in eval mode. Interrupting it
@@ -167,8 +177,8 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                 epochs.append({"train_loss": loss, "train_accuracy": accuracy, "val_loss": val_loss,
                                "val_accuracy": val_accuracy, "seconds": seconds})
                 if best is None or val_accuracy > epochs[best]["val_accuracy"]:
-                    best = number - 1
                     weights = {name: value.clone() for name, value in model.state_dict().items()}
+                    best = number - 1
                 if progress:
                     print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
         except KeyboardInterrupt:
@@ -185,7 +195,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         column=column, command=command, seed=config.seed, config=asdict(config),
         epochs=epochs, best_epoch=best + 1, test_loss=test_loss, test_accuracy=test_accuracy,
         complete=len(epochs) == config.epochs, wall_seconds=time.perf_counter() - start,
-        images_per_second=per_epoch / torch.tensor([epoch["seconds"] for epoch in epochs]).median().item(),
+        images_per_second=per_epoch / statistics.median(epoch["seconds"] for epoch in epochs),
         device=device_name(device), threads=torch.get_num_threads(), dtype=str(dtype).removeprefix("torch."),
         versions={"python": platform.python_version(), "torch": torch.__version__, "attncourse": __version__},
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))

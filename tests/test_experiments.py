@@ -1,5 +1,7 @@
 """The command that makes records: it finishes runs, skips finished ones, and survives being stopped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from block_contract import images
@@ -20,16 +22,16 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(experiments, "load_cifar10", lambda root: data)
     monkeypatch.setattr(experiments, "TrainConfig",
                         lambda seed: TrainConfig(epochs=1, batch_size=4, seed=seed, dtype="float32"))
-    return ["--records", str(tmp_path / "records"), "--runs", str(tmp_path / "runs")], tmp_path
+    return ["--runs", str(tmp_path)], tmp_path
 
 
 def test_one_record_and_one_weights_file_a_run(small, capsys):
     options, folder = small
     assert main(["cnn", "cnn+se", "--seeds", "3", *options]) == 0
-    record = TrainRecord.load(folder / "records" / "cifar10-as-described-cnn+se-seed3.json")
+    record = TrainRecord.load(folder / "cifar10-as-described-cnn+se-seed3.json")
     assert (record.network, record.seed) == ("cnn+se", 3)
     assert record.command == "python -m attncourse.experiments cnn cnn+se --seeds 3"
-    weights = load_file(folder / "runs" / "cifar10-as-described-cnn+se-seed3.safetensors")
+    weights = load_file(folder / "cifar10-as-described-cnn+se-seed3.safetensors")
     assert "stage1.attention1.fc1.weight" in weights
     capsys.readouterr()
     assert main(["cnn", "--seeds", "3", *options]) == 0
@@ -50,9 +52,18 @@ def test_an_interrupted_call_keeps_finished_runs_and_goes_on(small, monkeypatch,
     monkeypatch.setattr(experiments, "train", stopped)
     assert main(["cnn", "cnn+se", *options]) == 130
     assert "the same command goes on from there" in capsys.readouterr().out
-    assert len(list((folder / "records").iterdir())) == 1
+    assert len(list(folder.glob("*.json"))) == 1
     assert main(["cnn", "cnn+se", *options]) == 0
     assert seen == ["cnn", "cnn+se", "cnn+se"]
+
+
+def test_a_run_that_is_interrupted_midway_leaves_its_finished_epochs(small, monkeypatch):
+    options, folder = small
+    real = experiments.train
+    monkeypatch.setattr(experiments, "train", lambda *a, **k: replace(real(*a, **k), complete=False))
+    assert main(["cnn", *options]) == 130
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cifar10-as-described-cnn-seed0-interrupted.json", "cifar10-as-described-cnn-seed0-interrupted.safetensors"]
 
 
 def test_missing_data_is_said_in_one_line(capsys, tmp_path):

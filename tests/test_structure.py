@@ -178,6 +178,7 @@ def test_markdown_renders_everywhere(path):
     text = markdown(path)
     assert not re.search(r"^:::|^```\{|\{(cite|ref|numref|eq|doc|term|admonition|note|tip)[:\w]*\}`", text, re.M)
     assert not re.search(r"\\\(|\\\[|> \[!|\[\^|~~", text)
+    assert not re.findall(r"\b[A-Z]{3,}_[A-Z_]{3,}\b", re.sub(r"`[^`]*`", "", text)), "a placeholder was left"
     for opening in re.finditer(r"</summary>\n(?!\n)", text):
         pytest.fail(f"a blank line is missing after {text[opening.start() - 60:opening.end()]!r}")
 

@@ -127,6 +127,11 @@ def test_bad_config(bad):
         TrainConfig(**bad)
 
 
+def test_an_unknown_dtype():
+    with pytest.raises(ValueError, match="dtype must be auto, float32, bfloat16 or float16, got 'bf16'"):
+        TrainConfig(dtype="bf16")
+
+
 def test_the_smaller_last_batch_is_dropped(data, model, monkeypatch):
     sizes = []
     real = Normalise.__call__
@@ -185,6 +190,12 @@ def test_budget_on_a_cpu_is_a_smoke_run(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert budget().name == "smoke"
     assert "NOT a result" in budget().message
+
+
+def test_the_environment_can_ask_for_a_smoke_run(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ATTNCOURSE_BUDGET", "smoke")
+    assert budget().name == "smoke"
 
 
 def test_a_t4_gets_float16(monkeypatch):

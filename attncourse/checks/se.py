@@ -590,14 +590,14 @@ place = Exercise(
         Mistake("final-relu", "You put a ReLU at the end. It belongs to the network, after this function.",
                 lambda *arguments: placed(*arguments).relu()),
         Mistake("unknown-placement-accepted",
-                "An unknown placement is silently taken for one of the four: raise a ValueError that names it. A "
-                "typing error would otherwise train the wrong network.",
+                "An unknown placement has to end in a raised ValueError that names it. A typing error would otherwise "
+                "train the wrong network.",
                 lambda *arguments: placed(*arguments[:3], arguments[3] if arguments[3] != "sideways" else "identity")),
     ),
     hints=(
         "Draw the block: x splits into the branch and the shortcut, and both meet at a plus. Where on this drawing is "
         "each placement?",
-        '"standard" is on the branch behind it, "pre" on the branch in front of it, "post" behind the plus, '
+        '"standard" is on the branch after `branch`, "pre" on the branch before `branch`, "post" after the plus, '
         '"identity" on the shortcut.',
         '"standard" is `x + se(branch(x))`. The other three move `se(...)` around x, around the sum, or around the x '
         'of the shortcut; end with `raise ValueError(...)`.',

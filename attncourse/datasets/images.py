@@ -1,7 +1,7 @@
 """What every data set of the course looks like: three splits of uint8 images with labels, all in memory."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,19 +47,6 @@ class ImageData:
     std: tuple[float, float, float]
     order: str
     sha256: str
-
-    def subset(self, train: int, val: int, test: int) -> "ImageData":
-        """The first images of each split, for a short run. The name says so, and the digest is made anew.
-
-        Raises:
-            ValueError: if a size is below 1.
-        """
-        if min(train, val, test) < 1:
-            raise ValueError(f"every split needs at least one image, got {train}, {val}, {test}")
-        splits = [split.take(slice(size)) for split, size in
-                  ((self.train, train), (self.val, val), (self.test, test))]
-        return replace(self, name=f"{self.name} (first {len(splits[0]):,} training images)", train=splits[0],
-                       val=splits[1], test=splits[2], sha256=digest(*splits))
 
 
 def digest(*splits: Split) -> str:

@@ -101,6 +101,9 @@ GAUSSIAN_WRONG = {
     "city-block": [looping(lambda i, j, r, c, s: math.exp(-(abs(i - r) + abs(j - c)) ** 2 / (2 * s ** 2)))],
     "added-gates": [looping(lambda i, j, r, c, s: math.exp(-(i - r)**2 / 2 / s**2) + math.exp(-(j - c)**2 / 2 / s**2))],
     "missing-minus": [looping(lambda i, j, r, c, s: math.exp(((i - r) ** 2 + (j - c) ** 2) / (2 * s ** 2)))],
+    "missing-parentheses": [
+        looping(lambda i, j, r, c, s: math.exp(-(i - r) ** 2 + (j - c) ** 2 / (2 * s ** 2))),
+        looping(lambda i, j, r, c, s: math.exp(-((i - r) ** 2) - (j - c) ** 2 / (2 * s ** 2)))],
     "one-axis-only": [looping(lambda i, j, r, c, s: math.exp(-(i - r) ** 2 / (2 * s ** 2)))],
     "inverted-gate": [looping(lambda i, j, r, c, s: 1 - math.exp(-((i - r) ** 2 + (j - c) ** 2) / (2 * s ** 2)))],
     "counted-from-1": [looping(lambda i, j, r, c, s: math.exp(-((i+1 - r) ** 2 + (j+1 - c) ** 2) / (2 * s ** 2)))],
