@@ -249,7 +249,7 @@ def histogram(values: Tensor, title: str, label: str, mark: tuple[float, str]):
     return figure
 
 
-def image_row(images: Tensor, names: Sequence[str], below: Tensor | None, title: str):
+def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None, *, title: str):
     """Images side by side, each with a map of its own below it.
 
     Args:

@@ -72,7 +72,7 @@ def test_jacobian_has_a_symmetric_scale():
 
 def test_image_row_and_gated():
     pictures, masks = torch.rand(4, 3, 8, 8) * 255, torch.rand(4, 8, 8) > 0.5
-    figure = plots.image_row(pictures, list("abcd"), masks, "finding")
+    figure = plots.image_row(pictures, list("abcd"), masks, title="finding")
     assert torch.equal(torch.as_tensor(figure.axes[7].images[0].get_array().data), masks[3])
     figure = plots.gated(pictures[0], masks[0].float(), pictures[0] * masks[0], "finding")
     assert [text for text in texts(figure) if text in "×="] != []

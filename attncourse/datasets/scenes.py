@@ -29,7 +29,6 @@ from attncourse.datasets.images import ImageData, Split, digest
 EXTENT = 1.12
 
 
-
 def circle(x, y):
     return np.sqrt(x * x + y * y) - 0.88
 
@@ -166,9 +165,9 @@ class Layout:
         self.grey_radius = uniform(0.07, 0.11, grey)
         radius = np.concatenate([self.radius[:, None], self.grey_radius], 1)
         pitch = np.where(np.arange(1 + grey) == 0, np.float32(0.16), np.float32(0.32))  # grey shapes lie further out
-        x = (cells % 3 - 1) * pitch + uniform(0.45, 0.55, 1 + grey)
-        y = (cells // 3 - 1) * pitch + uniform(0.45, 0.55, 1 + grey)
-        margin = EXTENT * radius + 0.01
+        x = (cells % 3 - 1).astype(np.float32) * pitch + uniform(0.45, 0.55, 1 + grey)
+        y = (cells // 3 - 1).astype(np.float32) * pitch + uniform(0.45, 0.55, 1 + grey)
+        margin = EXTENT * radius + np.float32(0.01)
         x, y = (np.clip(z, margin, 1 - margin) for z in (x, y))  # all of it inside the picture
         self.x, self.y = x[:, 0], y[:, 0]
         dx, dy = x[:, 1:] - x[:, :1], y[:, 1:] - y[:, :1]
@@ -179,10 +178,12 @@ class Layout:
         t = uniform(-0.1, 0.1, 1 + grey)  # tan(angle / 2), up to 11 degrees: cosine and sine without a series
         cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
         self.cosine, self.sine, self.grey_cosine, self.grey_sine = cosine[:, 0], sine[:, 0], cosine[:, 1:], sine[:, 1:]
+
         self.rgb = np.array(list(COLOURS.values()), np.float32)[self.colour] + uniform(-12, 12, 3)
         self.background = np.array(BACKGROUNDS, np.float32)[choice(len(BACKGROUNDS))] + uniform(-6, 6, 3)
         side = np.where(self.background[:, 1] > 150, -1, 1).astype(np.float32)  # darker on light ground, and vice versa
         self.grey = self.background.mean(1) + side * uniform(35, 75)
+
         self.gradient = uniform(-30, 30, 2)
         self.blob_x, self.blob_y = uniform(0, 1, BLOBS), uniform(0, 1, BLOBS)
         self.blob_radius, self.blob_shade = uniform(0.2, 0.5, BLOBS), uniform(-20, 20, BLOBS)
