@@ -208,7 +208,8 @@ def train_epoch(model, split, normalise, optimizer, scaler, config, order, dtype
     batches = torch.randperm(len(split), generator=order).to(device).split(config.batch_size)
     batches = batches[:len(split) // config.batch_size]  # drop the last, smaller batch
     total_loss, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-    for index in tqdm(batches, desc=title, disable=title is None, file=sys.stdout, leave=False, mininterval=0.5):
+    bar = tqdm(batches, desc=title, disable=title is None, file=sys.stdout, leave=False, mininterval=0.5, delay=10)
+    for index in bar:  # shown when the epoch takes longer than the delay
         x, y = split.images[index], split.labels[index]
         if config.augment:
             x = crop_and_mirror(x, order)
