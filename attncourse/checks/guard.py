@@ -71,16 +71,21 @@ def restore(namespaces: dict[str, object], originals: dict[str, dict]) -> dict[t
             is_now, was = now.get(name, MISSING), before.get(name, MISSING)
             hides = was is MISSING and isinstance(space, type) and any(name in vars(base) for base in space.__mro__[1:])
             replaced = is_now is not was and (hides or callable(was)) and (space_name, name) != FOLLOWS_DEFAULT_DTYPE
-            if replaced and not is_torchs_own(is_now, name):
+            if replaced and not is_torchs_own(is_now):
                 found[space_name, name] = is_now
                 put(space, name, was)
     return found
 
 
-def is_torchs_own(function: object, name: str) -> bool:
-    """Whether torch itself put the function there: it wraps its manual_seed when torch.compile's part is loaded."""
+def is_torchs_own(function: object) -> bool:
+    """Whether torch itself put the function there, as torch.compile and torch.export do with manual_seed and Module.
+
+    Those are written in torch's folder, and are none of the functions that it offers: an answer can only put one of
+    the latter, or its own, in another's place.
+    """
     file = getattr(getattr(function, "__code__", None), "co_filename", "")
-    return getattr(function, "__name__", "") == name and file.startswith(str(Path(torch.__file__).parent))
+    offered = any(function is value for names in ORIGINALS.values() for value in names.values())
+    return file.startswith(str(Path(torch.__file__).parent)) and not offered
 
 
 def put(space: object, name: str, value: object) -> None:

@@ -292,10 +292,14 @@ def test_a_running_alarm_of_someone_else_goes_on():
 
 def test_the_learners_own_interrupt_gets_through(monkeypatch):
     monkeypatch.setattr(engine, "TIME_LIMIT", 30)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        squeeze(endless)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started without one
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            squeeze(endless)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 
 def raising(error):
@@ -443,11 +447,17 @@ def test_an_answer_that_rewrites_an_exercise():
 
 
 def test_torchs_own_wrapping_of_its_functions_is_no_replacement(monkeypatch):
-    """torch puts a wrapper around manual_seed when an optimiser is first used."""
+    """torch puts wrappers around manual_seed and nn.Module's methods when more of it is loaded."""
     wrapper = torch._disable_dynamo(guard.ORIGINALS["torch"]["manual_seed"])
     monkeypatch.setattr(torch, "manual_seed", wrapper)
+    torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
     assert "replaced" not in checks.se.squeeze(lambda x: x.mean((2, 3))).message
     assert torch.manual_seed is wrapper
+
+
+def test_one_of_torchs_functions_in_anothers_place_is_a_replacement(monkeypatch):
+    monkeypatch.setattr(torch, "relu", F.softmax)
+    assert "torch.relu had been replaced" in checks.se.squeeze(lambda x: x.mean((2, 3))).message
 
 
 def test_a_harmless_new_name_is_no_replacement(monkeypatch):
