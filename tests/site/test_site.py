@@ -5,10 +5,12 @@ question. The tests that change the page, by a key press or a narrower window, s
 """
 
 import contextlib
+import ctypes.util
 import functools
 import http.server
 import os
 import re
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +69,8 @@ def contexts(base):
     """One browser, and in it one context for each theme; nothing leaves this machine, by name or by route."""
     if not os.access(CHROMIUM, os.X_OK):
         pytest.exit(f"no Chromium at {CHROMIUM}: `apt install chromium`, or set CHROMIUM=path", returncode=1)
+    if not ctypes.util.find_library("atomic") and sys.platform == "linux":
+        pytest.exit("Playwright needs libatomic: `apt install libatomic1`", returncode=1)
     closed = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
     with sync_playwright() as play:
         try:
