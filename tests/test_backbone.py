@@ -92,6 +92,12 @@ def test_initialisation():
         assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
 
 
+def test_dropout_rates_of_the_report():
+    model = ReportCNN()
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout2d)] == [0.25, 0.25]
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.5]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
     ({"attention": (SEBlock, SEBlock)}, r"one entry per place \(4\), got 2"),
