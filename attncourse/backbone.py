@@ -7,12 +7,11 @@ applies softmax again; here the network returns plain logits.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 AttentionFactory = Callable[[int], nn.Module]
-
-PLACES = (("stage1", "attention1"), ("stage1", "attention2"), ("stage2", "attention1"), ("stage2", "attention2"))
 
 
 def stage(in_channels: int, channels: int) -> nn.Sequential:
@@ -35,53 +34,68 @@ def stage(in_channels: int, channels: int) -> nn.Sequential:
 
 
 class ReportCNN(nn.Module):
-    """Two stages of two convolutions (64, 64, 128, 128 channels), then two fully connected layers.
+    """Stages of two convolutions each (two stages: 64, 64, 128, 128 channels), then two fully connected layers.
 
-    Attention goes directly after each convolution, before its ReLU: four places in all, where the map is 32, 30, 15
-    and 13 pixels wide. The backbone is initialised before any attention is built, so equal seeds give equal backbones
-    whatever is put in.
+    Attention goes directly after each convolution, before its ReLU: with two stages at four places, where the map is
+    32, 30, 15 and 13 pixels wide. The backbone is initialised before any attention is built, so equal seeds give equal
+    backbones whatever is put in.
 
     Args:
         num_classes: length of the output.
-        attention: a callable from a channel count to a module, used at all four places; or a sequence with one such
+        attention: a callable from a channel count to a module, used at all places; or a sequence with one such
             callable, or None, per place; or None for the plain network.
+        widths: channels of each stage.
 
     Shapes:
         input (B, 3, 32, 32), output (B, num_classes): logits, before any softmax.
 
-    Parameters: 2,625,866 without attention and with 10 classes.
+    Parameters: 2,625,866 without attention, with 10 classes and two stages; 1,677,130 with widths (64, 128, 256).
 
     Raises:
-        ValueError: if num_classes is below 1, attention does not have four entries, or the images are not 3×32×32.
+        ValueError: if num_classes or a width is below 1, there are not one to three stages, attention does not have an
+            entry per place, or the images are not 3×32×32.
     """
 
     def __init__(self, num_classes: int = 10,
-                 attention: AttentionFactory | Sequence[AttentionFactory | None] | None = None):
+                 attention: AttentionFactory | Sequence[AttentionFactory | None] | None = None,
+                 widths: Sequence[int] = (64, 128)):
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        factories = [attention] * len(PLACES) if attention is None or callable(attention) else list(attention)
-        if len(factories) != len(PLACES):
-            raise ValueError(f"attention needs one entry per place ({len(PLACES)}), got {len(factories)}")
-        self.stage1 = stage(3, 64)  # (B, 3, 32, 32) -> (B, 64, 15, 15)
-        self.stage2 = stage(64, 128)  # (B, 64, 15, 15) -> (B, 128, 6, 6)
+        if num_classes < 1 or min(widths, default=0) < 1:
+            raise ValueError(f"num_classes and widths must be at least 1, got {num_classes} and {widths}")
+        if len(widths) > 3:
+            raise ValueError(f"widths has room for three stages, 32 -> 15 -> 6 -> 2 pixels, got {widths}")
+        places = 2 * len(widths)
+        factories = [attention] * places if attention is None or callable(attention) else list(attention)
+        if len(factories) != places:
+            raise ValueError(f"attention needs one entry per place ({places}), got {len(factories)}")
+        self.stages, size = [], 32
+        for number, (narrow, wide) in enumerate(pairwise((3, *widths)), 1):
+            self.stages.append(f"stage{number}")
+            self.add_module(f"stage{number}", stage(narrow, wide))  # (B, narrow, size, size) -> (B, wide, new size)
+            size = size // 2 - 1
         self.classifier = nn.Sequential(
-            nn.Flatten(),  # (B, 128, 6, 6) -> (B, 4608)
-            nn.Linear(128 * 6 * 6, 512),
+            nn.Flatten(),  # two stages: (B, 128, 6, 6) -> (B, 4608)
+            nn.Linear(widths[-1] * size * size, 512),
             nn.ReLU(),
             nn.Dropout(0.5),
             nn.Linear(512, num_classes),
         )
         self.apply(kaiming_normal)
-        for (stage_name, place), factory in zip(PLACES, factories):
+        for (stage_name, place), factory in zip(self.places(), factories):
             if factory is not None:
-                channels = getattr(self, stage_name).conv1.out_channels
-                setattr(getattr(self, stage_name), place, factory(channels))
+                channels = self.get_submodule(stage_name).conv1.out_channels
+                setattr(self.get_submodule(stage_name), place, factory(channels))
+
+    def places(self) -> list[tuple[str, str]]:
+        """Where attention can stand, in the order of the forward pass: (stage, place) names."""
+        return [(stage_name, place) for stage_name in self.stages for place in ("attention1", "attention2")]
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1:] != (3, 32, 32):
             raise ValueError(f"expected images (B, 3, 32, 32), got {tuple(x.shape)}: resize them first")
-        return self.classifier(self.stage2(self.stage1(x)))
+        for stage_name in self.stages:
+            x = self.get_submodule(stage_name)(x)
+        return self.classifier(x)
 
 
 def kaiming_normal(module: nn.Module) -> None:

@@ -11,6 +11,7 @@ import argparse
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,9 +19,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from attncourse.atomic import write_atomic
+from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
 from attncourse.backbone import ReportCNN
+from attncourse.bam import BAM
+from attncourse.cam_sam import ChannelAttention, SpatialAttention
+from attncourse.cbam import CBAM
 from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import ImageData
+from attncourse.eca import ECA
+from attncourse.hybrids import eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.se import SEBlock
 from attncourse.training import TrainConfig, budget, seeded, train
 
@@ -49,12 +56,26 @@ class OwnMeanGate(nn.Module):
         return x * s[:, :, None, None]
 
 
+MAP_WIDTHS = (32, 30, 15, 13)  # at ReportCNN's four places
+
 NETWORKS = {  # name on the command line -> what ReportCNN is given as attention
     "cnn": None,
     "cnn+se": SEBlock,
     "cnn+se-stage1": (SEBlock, SEBlock, None, None),
     "cnn+channel-scale": ChannelScale,
     "cnn+own-mean": OwnMeanGate,
+    "cnn+cam": ChannelAttention,
+    "cnn+sam": lambda channels: SpatialAttention(),
+    "cnn+cbam": CBAM,
+    "cnn+bam": BAM,
+    "cnn+bam-product": partial(BAM, combine="product"),
+    "cnn+eca": ECA,
+    "cnn+eca+sam": eca_sam,
+    "cnn+autoencoder": ConvAutoencoderAttention,
+    "cnn+eca+autoencoder": eca_autoencoder,
+    "cnn+linear-autoencoder": [lambda channels, width=width: LinearAutoencoderAttention(width)
+                               for width in MAP_WIDTHS],
+    "cnn+eca+linear-autoencoder": [partial(eca_linear_autoencoder, width=width) for width in MAP_WIDTHS],
 }
 
 

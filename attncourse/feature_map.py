@@ -1,6 +1,6 @@
-"""The one check that every block makes of its input, so that a wrong shape is named where it happens."""
+"""The checks that every block makes of its input, so that a wrong shape is named where it happens."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def check_feature_map(x: Tensor, channels: int | None = None) -> None:
@@ -13,3 +13,10 @@ def check_feature_map(x: Tensor, channels: int | None = None) -> None:
         raise ValueError(f"expected at least one image and one position, got an empty tensor: {tuple(x.shape)}")
     if not x.is_floating_point():
         raise TypeError(f"expected floating-point values, got {x.dtype}: convert with x.float() or x / 255")
+
+
+def check_batch_norm(norm: nn.Module, values: int) -> None:
+    """Raise if a BatchNorm in training mode would have to normalise over a single value per channel."""
+    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.training and values < 2:
+        raise ValueError("BatchNorm in training mode cannot normalise over one value per channel: "
+                         "use a batch of at least 2 images, or call .eval() on this block")

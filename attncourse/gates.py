@@ -3,8 +3,7 @@
     python -m attncourse.gates cifar10-as-described-cnn+se-seed0
 
 measures the gates of one trained ReportCNN with SE on CIFAR-10: per class, and what happens to the accuracy when they
-are averaged, swapped between images, or when channels are removed. It writes ``results/se-gates.json`` and the weights
-of the convolutional trunk.
+are averaged, swapped between images, or when channels are removed. It writes ``results/se-gates.json``.
 """
 
 import argparse
@@ -23,30 +22,35 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attncourse.atomic import write_atomic
-from attncourse.backbone import PLACES, ReportCNN
+from attncourse.backbone import ReportCNN
 from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import ImageData, Split
 from attncourse.results import FOLDER
 from attncourse.se import SEBlock
 from attncourse.training import Normalise, compute_dtype, device_name, evaluate
-from attncourse.weights import store_weights
+
+
+def attention_blocks(model: nn.Module) -> list[nn.Module]:
+    """The model's attention blocks, outermost only: a CBAM counts once, not again for its two parts."""
+    if hasattr(model, "attention"):
+        return [model]
+    return [block for child in model.children() for block in attention_blocks(child)]
 
 
 @torch.inference_mode()
 def read_gates(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """The gates that each SE block of the model computes for the images x, in the order of the forward pass.
+    """The gates that each attention block of the model computes for the images x, in the order of its modules.
 
     Args:
-        model: any network with SEBlocks in it.
+        model: any network with attention blocks in it.
         x: what the model takes, (B, …).
 
     Returns:
-        one (B, C) tensor per block.
+        one gate per block: (B, C, 1, 1), (B, 1, H, W) or (B, C, H, W).
     """
     gates = []
-    blocks = [module for module in model.modules() if isinstance(module, SEBlock)]
-    handles = [block.register_forward_pre_hook(lambda block, inputs: gates.append(block.attention(*inputs).flatten(1)))
-               for block in blocks]
+    handles = [block.register_forward_pre_hook(lambda block, inputs: gates.append(block.attention(*inputs)))
+               for block in attention_blocks(model)]
     try:
         model(x)
     finally:
@@ -73,12 +77,12 @@ def study(model: nn.Module, data: ImageData) -> dict:
     normalise, dtype = Normalise(data.mean, data.std), compute_dtype(torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     shuffled = data.test.take(torch.randperm(len(data.test), generator=generator))  # files come class by class
-    blocks = [getattr(getattr(model, stage), place) for stage, place in PLACES]
+    blocks = attention_blocks(model)
     model.eval()
 
     def gates_of(split: Split) -> list[Tensor]:
         parts = [read_gates(model, normalise(images)) for images in split.images.split(500)]
-        return [torch.cat(place) for place in zip(*parts)]  # four of (N, C)
+        return [torch.cat(place).flatten(1) for place in zip(*parts)]  # four of (N, C)
 
     def accuracy(change=lambda i, gate: gate, places: Sequence[int] = (0, 1, 2, 3)) -> float:
         with changed_gates([blocks[i] for i in places], lambda i, gate: change(places[i], gate)):
@@ -134,8 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "attncourse.gates", options.run])
     try:
         model = ReportCNN(attention=SEBlock)
-        weights = load_file(options.runs / f"{options.run}.safetensors")
-        model.load_state_dict(weights)
+        model.load_state_dict(load_file(options.runs / f"{options.run}.safetensors"))
         data = load_cifar10(options.data)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -145,8 +148,6 @@ def main(arguments: list[str] | None = None) -> int:
               "dtype": str(compute_dtype(cpu)).removeprefix("torch."), "torch": torch.__version__,
               "date": datetime.date.today().isoformat()} | study(model, data)
     print(f"wrote {write_atomic(FOLDER / 'se-gates.json', json.dumps(result) + chr(10))}")
-    trunk = {name: value for name, value in weights.items() if not name.startswith("classifier.")}
-    print(f"wrote {store_weights('cifar10-cnn-se-trunk', trunk, command, options.run)}")
     return 0
 
 

@@ -99,7 +99,10 @@ def test_dropout_rates_of_the_report():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
+    ({"num_classes": 0}, "num_classes and widths must be at least 1, got 0"),
+    ({"widths": (64, 0)}, r"at least 1, got 10 and \(64, 0\)"),
+    ({"widths": ()}, r"at least 1, got 10 and \(\)"),
+    ({"widths": (8, 8, 8, 8)}, "room for three stages"),
     ({"attention": (SEBlock, SEBlock)}, r"one entry per place \(4\), got 2"),
 ])
 def test_bad_constructor(arguments, message):

@@ -36,8 +36,8 @@ def data() -> ImageData:
 def test_the_gates_are_those_that_the_blocks_multiply_by(model):
     x = images(2, 3, 32, 32)
     read = read_gates(model, x)
-    assert [tuple(gate.shape) for gate in read] == [(2, 64), (2, 64), (2, 128), (2, 128)]
-    expected = model.stage1.attention1.attention(model.stage1.conv1(x)).flatten(1)
+    assert [tuple(gate.shape) for gate in read] == [(2, 64, 1, 1), (2, 64, 1, 1), (2, 128, 1, 1), (2, 128, 1, 1)]
+    expected = model.stage1.attention1.attention(model.stage1.conv1(x))
     torch.testing.assert_close(read[0], expected)
 
 
@@ -63,7 +63,7 @@ def test_changed_gates_change_the_product_and_are_put_back():
 def test_study_against_direct_computation(model, data):
     result = study(model, data)
     normalised = gates.Normalise(data.mean, data.std)(data.test.images)
-    last = read_gates(model, normalised)[3]
+    last = read_gates(model, normalised)[3].flatten(1)
     odd = last[data.test.labels == 1].mean(0)
     torch.testing.assert_close(torch.tensor(result["mean"][3][1]), odd, atol=1e-4, rtol=0)
     with torch.no_grad():

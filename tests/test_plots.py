@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from attncourse import plots
+from attncourse.plots.se import jacobian, se_diagram, se_placements
 
 RUN = SimpleNamespace(test_accuracy=0.74, best_epoch=2, epochs=[
     {"train_accuracy": 0.5, "val_accuracy": 0.6}, {"train_accuracy": 0.6, "val_accuracy": 0.7}])
@@ -66,7 +67,7 @@ def test_gate_strips():
 
 
 def test_jacobian_has_a_symmetric_scale():
-    low, high = plots.jacobian(images(6, 6), "finding").axes[0].images[0].get_clim()
+    low, high = jacobian(images(6, 6), "finding").axes[0].images[0].get_clim()
     assert low == -high < 0
 
 
@@ -97,7 +98,7 @@ def test_accuracy_dots_intervals_bars_and_histogram():
 
 
 def test_diagrams_name_their_parts():
-    assert {"1 squeeze", "2 excite", "3 scale"} <= set(texts(plots.se_diagram()))
-    words = texts(plots.se_placements())
+    assert {"1 squeeze", "2 excite", "3 scale"} <= set(texts(se_diagram()))
+    words = texts(se_placements())
     assert {"standard", "pre", "post", "identity"} <= set(words)
     assert words.count("SE") == 4
