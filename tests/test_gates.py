@@ -9,8 +9,11 @@ from torch import nn
 
 from attncourse import gates
 from attncourse.backbone import ReportCNN
+from attncourse.cam_sam import SpatialAttention
+from attncourse.cbam import CBAM
 from attncourse.datasets.images import ImageData, Split, digest
-from attncourse.gates import changed_gates, read_gates, study
+from attncourse.eca import ECA
+from attncourse.gates import attention_blocks, changed_gates, read_gates, study
 from attncourse.se import SEBlock
 from attncourse.training import seeded
 
@@ -39,6 +42,13 @@ def test_the_gates_are_those_that_the_blocks_multiply_by(model):
     assert [tuple(gate.shape) for gate in read] == [(2, 64, 1, 1), (2, 64, 1, 1), (2, 128, 1, 1), (2, 128, 1, 1)]
     expected = model.stage1.attention1.attention(model.stage1.conv1(x))
     torch.testing.assert_close(read[0], expected)
+
+
+def test_a_composite_counts_once_and_every_kind_of_gate_is_read():
+    model = ReportCNN(attention=(CBAM, ECA, None, lambda channels: SpatialAttention())).eval()
+    assert [type(block) for block in attention_blocks(model)] == [CBAM, ECA, SpatialAttention]
+    shapes = [tuple(gate.shape) for gate in read_gates(model, images(2, 3, 32, 32))]
+    assert shapes == [(2, 64, 32, 32), (2, 64, 1, 1), (2, 1, 13, 13)]
 
 
 def test_no_hook_is_left_behind(model):

@@ -5,14 +5,17 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from attncourse import results, weights
 from attncourse.backbone import ReportCNN
 from attncourse.experiments import NETWORKS
-from attncourse.results import accuracy_table, load_records, load_study
+from attncourse.results import accuracy_table, load_records, load_study, study_table
 from attncourse.se import SEBlock
+from attncourse.studies import CONFIG, STUDIES
 from attncourse.training import TrainRecord
 from attncourse.weights import load_weights
+from attncourse.weights.__main__ import main
 
 RECORDS = sorted(results.FOLDER.glob("cifar10-as-described-*.json"))
 
@@ -69,7 +72,7 @@ def test_weights_are_those_that_were_stored():
 
 
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):
-    (name,) = json.loads((weights.FOLDER / "index.json").read_text())
+    name = "cifar10-cnn-se-trunk"
     for file in (f"{name}.safetensors", "index.json"):
         content = (weights.FOLDER / file).read_bytes()
         (tmp_path / file).write_bytes(content[:-1] + b"\0" if file.endswith("tensors") else content)
@@ -78,12 +81,59 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
         load_weights(name)
 
 
-def test_the_trunk_fits_the_network():
-    model = ReportCNN(attention=SEBlock)
-    missing, unexpected = model.load_state_dict(load_weights("cifar10-cnn-se-trunk"), strict=False)
+TRUNKS = sorted(json.loads((weights.FOLDER / "index.json").read_text()).items())
+
+
+@pytest.mark.parametrize(("name", "entry"), TRUNKS, ids=[name for name, _ in TRUNKS])
+def test_every_trunk_fits_its_network(name, entry):
+    record = TrainRecord.load(results.FOLDER / f"{entry['record']}.json")
+    model = ReportCNN(attention=NETWORKS[record.network])
+    missing, unexpected = model.load_state_dict(load_weights(name), strict=False)
     assert unexpected == []
-    assert {name.split(".")[0] for name in missing} == {"classifier"}
+    assert {key.split(".")[0] for key in missing} == {"classifier"}
     assert all(value.dtype != torch.float16 for value in model.state_dict().values())
+
+
+def test_the_command_stores_the_trunk_of_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    run = "cifar10-as-described-cnn+se-seed0"
+    model = ReportCNN(attention=SEBlock)
+    assert main([run, "--runs", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1  # no weights there
+    (tmp_path / f"{run}.safetensors").write_bytes(save(model.state_dict()))
+    assert main([run, "--runs", str(tmp_path)]) == 0
+    stored = load_weights("cifar10-cnn-se-trunk")
+    torch.testing.assert_close(stored["stage1.conv1.weight"], model.stage1.conv1.weight.detach(), rtol=1e-3, atol=1e-6)
+    assert not any(key.startswith("classifier") for key in stored)
+    assert json.loads((tmp_path / "index.json").read_text())["cifar10-cnn-se-trunk"]["record"] == run
+
+
+SCENE_STUDIES = sorted(results.FOLDER.glob("scenes-*.json"))
+
+
+@pytest.mark.parametrize("path", SCENE_STUDIES, ids=lambda path: path.stem)
+def test_every_study_is_whole(path):
+    stored = load_study(path.stem)
+    variants = STUDIES[path.stem.removeprefix("scenes-")]
+    seeds = {run["seed"] for run in stored["runs"]}
+    assert len(seeds) >= 3
+    assert [(run["seed"], run["variant"]) for run in stored["runs"]] == [
+        (seed, variant) for seed in sorted(seeds) for variant in variants]
+    assert stored["config"] == CONFIG
+    for variant, make in variants.items():
+        (count,) = {run["parameters"] for run in stored["runs"] if run["variant"] == variant}
+        assert count == sum(p.numel() for p in make().parameters())
+
+
+def test_study_table_against_a_computation_by_hand():
+    runs = [run for run in load_study("scenes-cbam")["runs"] if run["variant"] == "spatial first"]
+    accuracies = [100 * run["test_accuracy"] for run in runs]
+    mean = sum(accuracies) / len(accuracies)
+    std = (sum((a - mean) ** 2 for a in accuracies) / (len(accuracies) - 1)) ** 0.5
+    (line,) = (line for line in study_table("scenes-cbam").splitlines() if line.startswith("spatial first"))
+    assert f"{mean:4.1f} ± {std:4.1f}" in line
+    assert f"{sum(run['inside'][3] for run in runs) / len(runs):4.0%}" == line[-4:]
+    assert "no map" in study_table("scenes-eca")
 
 
 def test_gate_study_belongs_to_its_record():

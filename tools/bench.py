@@ -6,6 +6,7 @@ samples. A ratio up to 1.05 counts as equal.
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,52 +17,141 @@ from pathlib import Path
 import timm.layers
 import torch
 import torchvision
-from torch import nn
+from timm.layers.cbam import CbamModule
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
+from attncourse.bam import BAM
+from attncourse.cam_sam import ChannelAttention, SpatialAttention
+from attncourse.cbam import CBAM
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import load_scenes
+from attncourse.eca import ECA
+from attncourse.hybrids import eca_sam
 from attncourse.se import SEBlock
 from attncourse.timing import time_ratio
 from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
 
 ROOT = Path(__file__).resolve().parent.parent
+SHAPES = ((8, 256, 56, 56), (128, 64, 32, 32))
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def se_blocks(seconds: float, samples: int) -> None:
-    """SEBlock against the faster of timm's and torchvision's, same weights."""
-    print("\nSEBlock over the faster of timm and torchvision, float32, same weights")
-    for shape in ((8, 256, 56, 56), (128, 64, 32, 32)):
+class TranscribedBAM(nn.Module):
+    """The paper's equations as most would write them down: adaptive pooling, expanded branches."""
+
+    def __init__(self, channels: int, reduction: int = 16, dilation: int = 4):
+        super().__init__()
+        hidden = channels // reduction
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.channel_norm = nn.BatchNorm1d(channels)
+        self.convs = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation), nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation), nn.ReLU(),
+            nn.Conv2d(hidden, 1, 1))
+        self.spatial_norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channel = self.channel_norm(self.mlp(self.pool(x).flatten(1)))[:, :, None, None].expand_as(x)
+        spatial = self.spatial_norm(self.convs(x)).expand_as(x)
+        return x + x * torch.sigmoid(channel + spatial)
+
+
+def with_weights(rival: nn.Module, block: nn.Module) -> nn.Module:
+    """The rival with the block's weights: the same tensors in the same order, fully connected or 1×1."""
+    values = iter(block.state_dict().values())
+    rival.load_state_dict({name: next(values).view(wanted.shape) for name, wanted in rival.state_dict().items()})
+    return rival
+
+
+def block_pairs(channels: int) -> dict[str, tuple[nn.Module, dict[str, nn.Module]]]:
+    """Per block of ours: itself, and what it is measured against, with equal weights."""
+    rivals = {
+        SEBlock(channels): {"timm": timm.layers.SEModule(channels, rd_ratio=1 / 16, rd_divisor=1),
+                            "torchvision": torchvision.ops.SqueezeExcitation(channels, channels // 16)},
+        ECA(channels): {"timm": timm.layers.EcaModule(channels)},
+        CBAM(channels): {"timm": CbamModule(channels, mlp_bias=True)},
+        BAM(channels): {"transcription": TranscribedBAM(channels)},
+    }
+    return {type(block).__name__: (block, {name: with_weights(rival, block) for name, rival in others.items()})
+            for block, others in rivals.items()}
+
+
+def blocks(seconds: float, samples: int, compiled: bool) -> None:
+    """Each block against the fastest rival with the same weights, forward in eval mode and a whole training step."""
+    print(f"\nblocks over the faster rival, float32, same weights, {'compiled' if compiled else 'eager'}")
+    for shape in SHAPES:
+        for name, (block, rivals) in block_pairs(shape[1]).items():
+            for layout_name, layout in LAYOUTS.items():
+                x = torch.randn(shape).contiguous(memory_format=layout).requires_grad_()
+                gradient = torch.randn(shape).contiguous(memory_format=layout)
+                for rival in rivals.values():
+                    torch.testing.assert_close(block.eval()(x), rival.eval()(x))
+
+                def forward(module, x=x):
+                    with torch.inference_mode():
+                        module(x)
+
+                def step(module, x=x, gradient=gradient):
+                    x.grad = None
+                    module(x).backward(gradient)
+
+                for pass_name, run, training in (("forward", forward, False), ("forward + backward", step, True)):
+                    torch.compiler.reset()  # else the number of compiled variants runs into a limit
+                    sides = {key: module.train(training) for key, module in {"ours": block, **rivals}.items()}
+                    if compiled:
+                        sides = {key: torch.compile(module) for key, module in sides.items()}
+                    ours = sides.pop("ours")
+                    ratios = {key: time_ratio(lambda: run(ours), lambda: run(side), seconds, samples)  # noqa: B023
+                              for key, side in sides.items()}
+                    rival = max(ratios, key=lambda key: ratios[key].median)  # the faster rival, the larger ratio
+                    print(f"  {name:8} {shape!s:18} {layout_name:13} {pass_name:18} {ratios[rival]}, {rival}",
+                          flush=True)
+
+
+def block_costs(seconds: float, samples: int) -> None:
+    """Time of each block over a ResNet-50 bottleneck of the same width, and the memory it keeps for its backward."""
+    print("\ntraining step over that of a ResNet-50 bottleneck of the same width; memory kept for the backward pass, "
+          "in maps of the input's size (float32, NCHW, eager)")
+    for shape in SHAPES:
         channels = shape[1]
-        ours = SEBlock(channels)
-        theirs = {"timm": timm.layers.SEModule(channels, rd_ratio=1 / 16, rd_divisor=1),
-                  "torchvision": torchvision.ops.SqueezeExcitation(channels, channels // 16)}
-        weights = {name: value[:, :, None, None] if value.ndim == 2 else value
-                   for name, value in ours.state_dict().items()}
-        for name, layout in LAYOUTS.items():
-            x = torch.randn(shape).contiguous(memory_format=layout).requires_grad_()
-            gradient = torch.randn(shape).contiguous(memory_format=layout)
-            for oracle in theirs.values():
-                oracle.load_state_dict(weights)
-                torch.testing.assert_close(ours(x), oracle(x))
+        bottleneck = torchvision.models.resnet.Bottleneck(channels, channels // 4)
+        x, gradient = torch.randn(shape).requires_grad_(), torch.randn(shape)
 
-            def forward(block, x=x):
-                with torch.inference_mode():
-                    block(x)
+        def step(module, x=x, gradient=gradient):
+            x.grad = None
+            module(x).backward(gradient)
 
-            def both(block, x=x, gradient=gradient):
-                x.grad = None
-                block(x).backward(gradient)
+        modules = [SEBlock(channels), ECA(channels), ChannelAttention(channels), SpatialAttention(), CBAM(channels),
+                   BAM(channels), ConvAutoencoderAttention(channels), eca_sam(channels)]
+        print(f"  {'bottleneck':26} {shape!s:18} 1     {kept_maps(bottleneck, x):5.1f} maps")
+        for module in modules:
+            name = "ECA, then SAM" if isinstance(module, nn.Sequential) else type(module).__name__
+            ratio = time_ratio(lambda: step(module), lambda: step(bottleneck), seconds, samples)  # noqa: B023
+            print(f"  {name:26} {shape!s:18} {ratio.median:.2f}  {kept_maps(module, x):5.1f} maps", flush=True)
 
-            for pass_name, run in (("forward", forward), ("forward + backward", both)):
-                ratios = {rival: time_ratio(lambda: run(ours), lambda: run(block), seconds, samples)  # noqa: B023
-                          for rival, block in theirs.items()}
-                rival = max(ratios, key=lambda rival: ratios[rival].median)  # the faster rival gives the larger ratio
-                print(f"  {shape!s:18} {name:13} {pass_name:18} {ratios[rival]}, {rival}", flush=True)
+
+def kept_maps(module: nn.Module, x: Tensor) -> float:
+    """How much memory the forward pass keeps for the backward pass, beyond weights, in units of x's size."""
+    kept = {}
+    weights = {p.untyped_storage().data_ptr() for p in (*module.parameters(), *module.buffers())}
+
+    def remember(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        y = module(x)  # y keeps the graph, and so the tensors, alive while they are counted
+    assert y.shape == x.shape
+    return sum(kept.values()) / (x.numel() * x.element_size())
 
 
 def training_throughput(rounds: int) -> None:
@@ -150,7 +240,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
           f"timm {timm.__version__}, torchvision {torchvision.__version__}")
-    se_blocks(options.seconds, options.samples)
+    blocks(options.seconds, options.samples, compiled=False)
+    if shutil.which("c++"):  # Inductor needs a compiler
+        blocks(options.seconds, options.samples, compiled=True)
+    block_costs(options.seconds, options.samples)
     training_throughput(rounds=5)
     backbone_cost(options.seconds, options.samples)
     imports()

@@ -34,6 +34,28 @@ def load_study(name: str) -> dict:
     return json.loads(path.read_text())
 
 
+def study_table(name: str) -> str:
+    """A study of variants on scenes ("scenes-cbam", …) as a text table, with what it was measured on.
+
+    Per variant: parameters, test accuracy, and the share of its maps' energy inside the object, place by place.
+    """
+    study = load_study(name)
+    lines = [f"{'variant':26} {'parameters':>10}  {'test accuracy':13}  energy inside the object at places 1 to 4"]
+    for variant in dict.fromkeys(run["variant"] for run in study["runs"]):
+        runs = [run for run in study["runs"] if run["variant"] == variant]
+        accuracies = [100 * run["test_accuracy"] for run in runs]
+        places = [statistics.mean(shares) for shares in zip(*(run["inside"] for run in runs)) if None not in shares]
+        maps = "  ".join(f"{share:4.0%}" for share in places) or "no map"
+        lines.append(f"{variant:26} {runs[0]['parameters']:>10,}  {statistics.mean(accuracies):4.1f} ± "
+                     f"{statistics.stdev(accuracies):4.1f}    {maps}")
+    seeds = sorted({run["seed"] for run in study["runs"]})
+    images = study["images"]
+    lines += [f"mean ± std in % over seeds {', '.join(map(str, seeds))}; a flat map has {study['area']:.0%} inside",
+              f"{study['network']}; {study['config']['epochs']} epochs of {images['train']:,} scenes, tested on "
+              f"{images['test']:,}; {study['device']}, torch {study['versions']['torch']}"]
+    return "\n".join(lines)
+
+
 def accuracy_table(*networks: str) -> str:
     """Test accuracy of the networks' stored records as a text table, with what they were measured on."""
     lines = [f"{'network':20} {'parameters':>10}  {'test accuracy':16} seeds"]

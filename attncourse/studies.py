@@ -1,0 +1,226 @@
+"""Small studies on scenes: variants of a block, several seeds each, and whether their maps look at the object.
+
+    python -m attncourse.studies cbam bam --seeds 0 1 2
+
+trains every variant of the named studies in a narrow ReportCNN for a few minutes' worth of scenes, and writes
+``scenes-cbam.json``, … to ``--runs`` after each run. A run that is there already is not repeated. The studies that the
+course prints are copies in ``attncourse/results``.
+
+They measure how much is learned in a short time, not how good a module becomes in the end.
+"""
+
+import argparse
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attncourse import __version__
+from attncourse.atomic import write_atomic
+from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
+from attncourse.backbone import ReportCNN
+from attncourse.bam import BAM
+from attncourse.cam_sam import ChannelAttention, SpatialAttention
+from attncourse.cbam import CBAM
+from attncourse.datasets.scenes import Scenes, load_scenes, scenes
+from attncourse.eca import ECA
+from attncourse.experiments import MAP_WIDTHS, ChannelScale
+from attncourse.gates import attention_blocks
+from attncourse.hybrids import AttentionSequence
+from attncourse.localization import energy_inside
+from attncourse.se import SEBlock
+from attncourse.training import Normalise, TrainConfig, device_name, seeded, train
+
+WIDTHS = (16, 32)  # a quarter of the report's network
+REDUCTION = 4  # so that the hidden layers are as wide as in the report's network at r = 16
+TRAIN, VAL, TEST = 4_000, 500, 2_000  # scenes
+CONFIG = {"epochs": 4, "batch_size": 32, "dtype": "float32"}
+
+AE = partial(ConvAutoencoderAttention, widths=(12, 24, 48))
+
+
+class MaxBAM(BAM):
+    """BAM whose channel branch squeezes by the maximum instead of the mean."""
+
+    def channel(self, x: Tensor) -> Tensor:
+        return self.channel_norm(self.mlp(x.amax((2, 3))))[:, :, None, None]
+
+
+def network(attention=None) -> ReportCNN:
+    return ReportCNN(8, attention, WIDTHS)
+
+
+def network_with_gate_after(layer: str, make_block: Callable[[int], nn.Module]) -> ReportCNN:
+    """The network with a block behind each "relu" or each "norm", instead of directly behind the convolutions."""
+    model = network()
+    for stage_name, width in zip(model.stages, WIDTHS):
+        stage = model.get_submodule(stage_name)
+        for name in (f"{layer}1", f"{layer}2"):
+            setattr(stage, name, nn.Sequential(getattr(stage, name), make_block(width)))
+    return model
+
+
+def sequence(*makers: Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
+    return lambda channels: AttentionSequence(*(make(channels) for make in makers))
+
+
+def sam(**arguments) -> Callable[[int], nn.Module]:
+    return lambda channels: SpatialAttention(**arguments)
+
+
+def linear(place: int) -> Callable[[int], nn.Module]:
+    return lambda channels: LinearAutoencoderAttention(MAP_WIDTHS[place])
+
+
+def with_block(block: type, **arguments) -> Callable[[], ReportCNN]:
+    return partial(network, partial(block, **{"reduction": REDUCTION} | arguments))
+
+
+STUDIES: dict[str, dict[str, Callable[[], ReportCNN]]] = {  # study -> variant -> makes the network
+    "plain": {
+        "no attention": network,
+        "constant gate per channel": partial(network, ChannelScale),
+        "SE": with_block(SEBlock),
+    },
+    "cam-sam": {
+        "CAM avg + max": with_block(ChannelAttention),
+        "CAM avg": with_block(ChannelAttention, pools=("avg",)),
+        "CAM max": with_block(ChannelAttention, pools=("max",)),
+        "SAM 7 × 7": partial(network, sam()),
+        "SAM 3 × 3": partial(network, sam(kernel_size=3)),
+        "SAM avg": partial(network, sam(pools=("avg",))),
+        "SAM max": partial(network, sam(pools=("max",))),
+        "SAM without BatchNorm": partial(network, sam(norm=False)),
+    },
+    "cbam": {
+        "channel first": with_block(CBAM),
+        "spatial first": with_block(CBAM, arrangement="spatial-first"),
+        "parallel": with_block(CBAM, arrangement="parallel"),
+        "average only": with_block(CBAM, pools=("avg",)),
+        "r = 2": with_block(CBAM, reduction=2),
+        "kernel 3": with_block(CBAM, kernel_size=3),
+        "second stage only": partial(network, (None, None, *[partial(CBAM, reduction=REDUCTION)] * 2)),
+    },
+    "bam": {
+        "d = 4, r = 4": with_block(BAM),
+        "d = 1": with_block(BAM, dilation=1),
+        "d = 2": with_block(BAM, dilation=2),
+        "r = 2": with_block(BAM, reduction=2),
+        "r = 8": with_block(BAM, reduction=8),
+        "product": with_block(BAM, combine="product"),
+        "max in the channel branch": with_block(MaxBAM),
+    },
+    "eca": {
+        "adaptive k": partial(network, ECA),
+        "k = 1": partial(network, partial(ECA, kernel_size=1)),
+        "k = 9": partial(network, partial(ECA, kernel_size=9)),
+    },
+    "autoencoder": {
+        "code 48": partial(network, AE),
+        "code 12": partial(network, partial(AE, widths=(12, 24, 12))),
+        "two steps": partial(network, partial(AE, widths=(12, 24))),
+        "one step": partial(network, partial(AE, widths=(12,))),
+        "tanh": partial(network, partial(AE, activation=nn.Tanh)),
+        "after ReLU": partial(network_with_gate_after, "relu", AE),
+        "after BatchNorm": partial(network_with_gate_after, "norm", AE),
+        "linear": partial(network, [linear(place) for place in range(4)]),
+    },
+    "hybrids": {
+        "ECA, SAM": partial(network, sequence(ECA, sam())),
+        "SAM, ECA": partial(network, sequence(sam(), ECA)),
+        "ECA, autoencoder": partial(network, sequence(ECA, AE)),
+        "autoencoder, ECA": partial(network, sequence(AE, ECA)),
+        "ECA, linear autoencoder": partial(network, [sequence(ECA, linear(place)) for place in range(4)]),
+    },
+}
+
+
+@torch.inference_mode()
+def inside(model: nn.Module, seen: Scenes, normalise: Normalise) -> list[float | None]:
+    """For each attention block, the share of its map's energy inside the object's mask, averaged over the scenes.
+
+    The map is the gate above its lower bound, averaged over the channels. A gate without positions has no map: None.
+    """
+    model.eval()
+    shares = []
+    for images, masks in zip(seen.images.split(500), seen.masks.split(500)):
+        batch = []
+        handles = [block.register_forward_pre_hook(
+            lambda block, inputs, batch=batch, masks=masks: batch.append(share(block, inputs[0], masks)))
+            for block in attention_blocks(model)]
+        try:
+            model(normalise(images))
+        finally:
+            for handle in handles:
+                handle.remove()
+        shares.append(batch)
+    return [None if place[0] is None else round(torch.cat(place).mean().item(), 4) for place in zip(*shares)]
+
+
+def share(block: nn.Module, x: Tensor, masks: Tensor) -> Tensor | None:
+    gate = block.attention(x)
+    if gate.shape[2:] == (1, 1):
+        return None
+    lower = 1 if isinstance(block, BAM) else 0
+    return energy_inside(gate.mean(1) - lower, masks)
+
+
+def run(make: Callable[[], ReportCNN], seed: int, data, seen: Scenes) -> dict:
+    """Train one variant with one seed and measure it."""
+    with seeded(seed):
+        model = make()
+    normalise = Normalise(data.mean, data.std)
+    before = inside(model, seen, normalise)
+    record = train(model, data, TrainConfig(seed=seed, **CONFIG), progress=False)
+    return {"seed": seed, "parameters": record.parameters, "test_accuracy": record.test_accuracy,
+            "val_accuracy": [round(epoch["val_accuracy"], 4) for epoch in record.epochs],
+            "inside_before_training": before, "inside": inside(model, seen, normalise)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m attncourse.studies", description=__doc__.split("\n\n")[0])
+    parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="study", help=", ".join(STUDIES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the results (runs)")
+    options = parser.parse_args(arguments)
+    try:
+        data, seen = load_scenes(TRAIN, VAL, TEST), scenes(TEST, seed=(0, 2))  # seen: the test split, with its masks
+        for seed in options.seeds:
+            for name in options.studies:
+                finish(name, seed, data, seen, options.runs / f"scenes-{name}.json")
+    except KeyboardInterrupt:
+        print("Interrupted. Finished runs are kept; the same command goes on from there.")
+        return 130
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def finish(name: str, seed: int, data, seen: Scenes, path: Path) -> None:
+    """Run what is missing of a study with one seed; the file is written after each run."""
+    study = json.loads(path.read_text()) if path.exists() else {"runs": []}
+    for variant, make in STUDIES[name].items():
+        if any((run["variant"], run["seed"]) == (variant, seed) for run in study["runs"]):
+            continue
+        study["runs"].append({"variant": variant} | run(make, seed, data, seen))
+        seeds = sorted({run["seed"] for run in study["runs"]})
+        study |= {
+            "command": shlex.join(["python", "-m", "attncourse.studies", name, "--seeds", *map(str, seeds)]),
+            "network": f"ReportCNN, widths {WIDTHS}", "config": CONFIG, "dataset": data.name, "dataset_sha256":
+            data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST},
+            "area": round(seen.masks.float().mean().item(), 4), "device": device_name(torch.device("cpu")),
+            "versions": {"torch": torch.__version__, "attncourse": __version__},
+            "date": datetime.date.today().isoformat()}
+        write_atomic(path, json.dumps(study, indent=1) + "\n")
+        print(f"{name}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The small studies: every variant is what its name says, and the command keeps what it has."""
+
+import json
+
+import pytest
+import torch
+from block_contract import generic, images
+
+from attncourse import studies
+from attncourse.bam import BAM
+from attncourse.datasets.scenes import load_scenes, scenes
+from attncourse.gates import attention_blocks
+from attncourse.studies import STUDIES, inside, main, network_with_gate_after
+from attncourse.training import Normalise, seeded
+
+EACH = [(study, variant) for study, variants in STUDIES.items() for variant in variants]
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Scenes to look at, and how to normalise them."""
+    data = load_scenes(32, 32, 32)
+    return scenes(32, seed=(0, 2)), Normalise(data.mean, data.std)
+
+
+@pytest.mark.parametrize(("study", "variant"), EACH)
+def test_every_variant_takes_scenes_and_its_shares_are_shares(study, variant, few):
+    with seeded(0):
+        model = STUDIES[study][variant]()
+    shares = inside(model, *few)
+    assert len(shares) == len(attention_blocks(model))
+    assert all(share is None or 0 < share < 1 for share in shares)
+
+
+def test_the_scenes_with_masks_are_the_test_split(few):
+    assert torch.equal(few[0].images, load_scenes(32, 32, 32).test.images)
+
+
+def test_a_flat_gate_scores_the_area(few):
+    """With all weights zero every gate is constant, also BAM's 1 + M."""
+    area = few[0].masks.float().mean().item()
+    for study, variant in (("cbam", "channel first"), ("bam", "d = 4, r = 4"), ("autoencoder", "code 48")):
+        model = STUDIES[study][variant]()
+        for block in attention_blocks(model):
+            for parameter in block.parameters():
+                torch.nn.init.zeros_(parameter)
+        assert inside(model, *few) == pytest.approx([area] * 4, abs=1e-3)
+
+
+def test_a_gate_of_channels_alone_has_no_map(few):
+    assert inside(STUDIES["eca"]["adaptive k"](), *few) == [None] * 4
+
+
+def test_the_gate_after_a_layer_sees_what_the_layer_gives():
+    seen = []
+
+    class Probe(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x.min().item())
+            return x
+
+    with seeded(0):
+        model = network_with_gate_after("relu", lambda channels: Probe())
+    model(images(2, 3, 32, 32))
+    assert seen == [0.0] * 4  # after a ReLU nothing is negative
+
+
+def test_max_bam_differs_from_bam_in_the_squeeze_alone():
+    block, other = generic(studies.MaxBAM(8, reduction=1)).eval(), BAM(8, reduction=1).eval()
+    other.load_state_dict(block.state_dict())
+    flat = torch.ones(2, 8, 4, 4)  # mean and maximum agree
+    torch.testing.assert_close(block(flat), other(flat))
+    x = images(2, 8, 4, 4)
+    assert not torch.allclose(block.channel(x), other.channel(x))
+    torch.testing.assert_close(block.spatial(x), other.spatial(x))
+
+
+def test_an_interrupted_study_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(studies, "load_scenes", lambda *sizes: load_scenes(8, 8, 8))
+    monkeypatch.setattr(studies, "scenes", lambda n, seed: scenes(8, seed=seed))
+    done = []
+
+    def run(make, seed, data, seen):
+        if len(done) == 2:
+            done.append("stopped")
+            raise KeyboardInterrupt
+        done.append(make)
+        return {"seed": seed, "test_accuracy": 0.5}
+
+    monkeypatch.setattr(studies, "run", run)
+    arguments = ["plain", "--seeds", "0", "1", "--runs", str(tmp_path)]
+    assert main(arguments) == 130
+    assert "goes on from there" in capsys.readouterr().out
+    assert main(arguments) == 0
+    stored = json.loads((tmp_path / "scenes-plain.json").read_text())
+    assert [(run["seed"], run["variant"]) for run in stored["runs"]] == [
+        (seed, variant) for seed in (0, 1) for variant in STUDIES["plain"]]
+    assert len(done) == 7  # six runs and the stop: nothing twice
+    assert stored["command"] == "python -m attncourse.studies plain --seeds 0 1"
+
+
+def test_one_run_learns_and_says_so(monkeypatch):
+    monkeypatch.setattr(studies, "CONFIG", {"epochs": 2, "batch_size": 8, "dtype": "float32"})
+    result = studies.run(STUDIES["cbam"]["channel first"], 3, load_scenes(16, 8, 8), scenes(8, seed=(0, 2)))
+    assert result["seed"] == 3
+    assert len(result["val_accuracy"]) == 2
+    assert result["inside"] != result["inside_before_training"]
