@@ -31,6 +31,8 @@ class ConvAutoencoderAttention(nn.Module):
 
     Parameters: 385·C + 46,200 with the default widths.
 
+    ``torch.export`` takes any batch size, but one height and width: how much is padded depends on them.
+
     Raises:
         ValueError: if channels or a width is below 1, widths is empty, or the input is not (B, C, H, W).
         TypeError: if the input is not floating point.

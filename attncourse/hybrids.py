@@ -16,7 +16,15 @@ class AttentionSequence(nn.Sequential):
 
     Args:
         blocks: modules with ``attention(x)``, each of which scales its input by that gate.
+
+    Raises:
+        ValueError: if there is no block.
     """
+
+    def __init__(self, *blocks: nn.Module):
+        if not blocks:
+            raise ValueError("AttentionSequence needs at least one block, got none")
+        super().__init__(*blocks)
 
     def attention(self, x: Tensor) -> Tensor:
         """The product of all the gates, broadcastable to x."""

@@ -1,0 +1,163 @@
+"""Pictures of the CAM and SAM chapter."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
+
+SHADES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00")
+
+
+def arrow(axis, start: tuple[float, float], end: tuple[float, float], words: str = "") -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2})
+    axis.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.15, words, ha="center", fontsize=9)
+
+
+def draw_stack(axis, x: float, y: float, opacities: Sequence[float] = (1,) * 5, side: float = 1.2) -> None:
+    """Five maps, one behind the other."""
+    for k in range(5):
+        place = x + 0.26 * (4 - k), y + 0.26 * (4 - k), side, side
+        draw_box(axis, *place, "white", "")
+        draw_box(axis, *place, SHADES[k], "", opacities[k])
+
+
+def draw_map(axis, x: float, y: float, shades: Sequence[float], side: float = 1.2, colour: str = "") -> None:
+    """A map of 3 × 3 positions: in grey, 0 black and 1 white, or in one colour, 0 white and 1 the colour."""
+    for k, shade in enumerate(shades):
+        place = x + side / 3 * (k % 3), y + side / 3 * (2 - k // 3), side / 3, side / 3
+        draw_box(axis, *place, "white", "")
+        draw_box(axis, *place, colour or str(shade), "", shade if colour else 1)
+
+
+def cam_sam_diagram():
+    """CAM: two numbers per channel, one MLP, one gate per channel. SAM: two maps, one convolution, one map of gates."""
+    figure, (cam, sam) = new_figure(7.2, 4.5, 2, 1)
+    for axis in (cam, sam):
+        axis.set(xlim=(0, 15.4), ylim=(0.1, 4.5))
+        axis.set_axis_off()
+    gates = [0.9, 0.25, 0.7, 0.15, 1.0]
+    draw_stack(cam, 0.2, 1.1)
+    cam.text(1.3, 0.35, r"$x$: $C \times H \times W$", ha="center", fontsize=9)
+    for y, heights, words in ((2.75, [0.6, 0.5, 0.8, 0.3, 0.7], "mean over positions"),
+                              (0.95, [0.9, 0.9, 0.5, 0.7, 1.0], "maximum over positions")):
+        for k, height in enumerate(heights):
+            draw_box(cam, 4.5 + 0.42 * k, y, 0.36, 0.5, SHADES[k], "", height)
+        arrow(cam, (2.6, 2.1), (4.4, y + 0.25))
+        cam.text(5.5, y + 0.65 if y > 2 else y - 0.45, words, ha="center", fontsize=9)
+        arrow(cam, (6.7, y + 0.25), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
+    draw_box(cam, 7.6, 1.5, 2.0, 1.2, "#E5E7EB", "one MLP\nfor both")
+    arrow(cam, (9.6, 2.1), (11.0, 2.1), "add, σ")
+    for k, gate in enumerate(gates):
+        draw_box(cam, 11.1, 0.85 + 0.5 * (4 - k), 0.4, 0.4, "white", "")
+        draw_box(cam, 11.1, 0.85 + 0.5 * (4 - k), 0.4, 0.4, SHADES[k], "", gate)
+    cam.text(11.3, 0.35, "$C$ gates", ha="center", fontsize=9)
+    arrow(cam, (11.6, 2.1), (13.0, 2.1), "multiply")
+    draw_stack(cam, 13.1, 1.1, gates, 1.0)
+    cam.set_title("CAM asks what: one gate per channel", loc="left", weight="bold", color=BLUE)
+
+    draw_stack(sam, 0.2, 1.1)
+    sam.text(1.3, 0.35, r"$x$: $C \times H \times W$", ha="center", fontsize=9)
+    for y, shades, words in ((2.75, [0.7, 0.6, 0.5, 0.6, 0.8, 0.5, 0.3, 0.5, 0.4], "mean over channels"),
+                             (0.75, [0.8, 0.7, 0.5, 0.9, 1.0, 0.6, 0.4, 0.9, 0.5], "maximum over channels")):
+        draw_map(sam, 4.9, y, shades)
+        arrow(sam, (2.6, 2.1), (4.8, y + 0.6))
+        sam.text(5.5, y + 1.35 if y > 2 else y - 0.45, words, ha="center", fontsize=9)
+        arrow(sam, (6.2, y + 0.6), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
+    draw_box(sam, 7.6, 1.5, 2.0, 1.2, "#E5E7EB", "7 × 7 conv,\nBatchNorm")
+    arrow(sam, (9.6, 2.1), (10.6, 2.1), "σ")
+    gates = [0.6, 0.5, 0.2, 0.8, 1.0, 0.4, 0.2, 0.7, 0.2]
+    draw_map(sam, 10.7, 1.5, gates)
+    sam.text(11.3, 0.9, r"$M$: $1 \times H \times W$", ha="center", fontsize=9)
+    arrow(sam, (11.95, 2.1), (13.05, 2.1), "multiply")
+    for k in range(5):
+        draw_map(sam, 13.1 + 0.26 * (4 - k), 1.1 + 0.26 * (4 - k), gates, 1.0, SHADES[k])
+    sam.set_title("SAM asks where: one gate per position", loc="left", weight="bold", color=BLUE)
+    return figure
+
+
+def mean_and_maximum(maps: Tensor, names: Sequence[str], title: str):
+    """Maps side by side, and below each its mean and its maximum as bars on one scale.
+
+    Args:
+        maps: (K, H, W), values 0 to 1.
+        names: K titles. title: the finding.
+    """
+    figure, axes = new_figure(7.2, 4.0, 2, len(maps), height_ratios=(3, 1), squeeze=False)
+    for axis, one_map, name in zip(axes[0], maps, names):
+        axis.imshow(one_map.numpy(), cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=10)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(True)
+    for axis, one_map in zip(axes[1], maps):
+        drawn = axis.barh(["mean", "max"], [one_map.mean().item(), one_map.max().item()], color=[GREY, ORANGE])
+        axis.bar_label(drawn, fmt="{:.2f}", padding=3)
+        axis.invert_yaxis()
+        axis.set(xlim=(0, 1.3), xticks=[])
+        axis.tick_params(length=0)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def rank_scatter(means: Tensor, maxima: Tensor, marked: Mapping[int, str], title: str):
+    """One dot per channel: its mean and its maximum on one picture.
+
+    Args:
+        means, maxima: (C,).
+        marked: the words for the channels that stand out.
+        title: the finding.
+    """
+    figure, axis = new_figure(7.2, 3.2)
+    axis.scatter(means, maxima, s=28, color=GREY, alpha=0.7)
+    for number, (channel, words) in enumerate(marked.items()):
+        colour = (ORANGE, BLUE)[number % 2]
+        axis.scatter(means[channel], maxima[channel], s=60, color=colour, zorder=3)
+        axis.annotate(words, (means[channel].item(), maxima[channel].item()), xytext=(8, 2), color=colour,
+                      weight="bold", textcoords="offset points", bbox={"fc": "white", "ec": "none", "pad": 1})
+    axis.set(xlabel="mean over the positions", ylabel="maximum")
+    axis.margins(x=0.12, y=0.12)
+    axis.set_title(title, loc="left")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def kernels(weights: Tensor, names: Sequence[str], title: str):
+    """Kernels as they were learned, all on one scale: blue below zero, red above.
+
+    Args:
+        weights: (K, k, k). names: K titles. title: the finding.
+    """
+    figure, axes = new_figure(1.75 * len(weights) + 0.9, 2.6, 1, len(weights), squeeze=False)
+    limit = weights.abs().max().item()
+    for axis, kernel, name in zip(axes[0], weights, names):
+        image = axis.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axis.set_title(name, fontsize=9)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="weight", fraction=0.03)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def inside_by_place(shares: Mapping[str, Sequence[Sequence[float]]], area: float, title: str):
+    """How much of each map's energy lies on the object, place by place, one line per run.
+
+    Args:
+        shares: by variant, the runs; each run is one share (0 to 1) per place.
+        area: the share that a flat map would score.
+        title: the finding.
+    """
+    figure, axis = new_figure(7.2, 3.4)
+    for number, (name, runs) in enumerate(shares.items()):
+        for first, run in enumerate(runs):
+            axis.plot(range(1, len(run) + 1), [100 * share for share in run], marker="o", ms=4, lw=1.4, alpha=0.8,
+                      color=SHADES[number % 5], label=name if first == 0 else None)
+    axis.axhline(100 * area, color=GREY, ls="--", label="a flat map")
+    places = max(len(run) for runs in shares.values() for run in runs)
+    axis.set_xticks(range(1, places + 1), [f"place {n}" for n in range(1, places + 1)])
+    axis.set(ylabel="energy on the object, in %")
+    axis.set_ylim(bottom=0)
+    axis.set_title(title, loc="left")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.grid(alpha=0.3)
+    return figure
