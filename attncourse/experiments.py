@@ -3,8 +3,8 @@
     python -m attncourse.experiments cnn cnn+se --seeds 0 1
 
 trains each network with each seed on CIFAR-10 by the report's protocol "as described", and writes one TrainRecord and
-the weights of each run to ``--runs``. A run whose record is there already is not repeated. The records that the course
-prints are copies in ``attncourse/results``.
+the weights of each run to ``--runs``. A run whose record is there already is not repeated; one that was stopped goes on
+after its last finished epoch. The records that the course prints are copies in ``attncourse/results``.
 """
 
 import argparse
@@ -89,14 +89,13 @@ def run(name: str, seed: int, data: ImageData, config: TrainConfig, runs: Path, 
     with seeded(seed):
         model = ReportCNN(attention=NETWORKS[name])
     model.to(budget().device)
-    record = train(model, data, config, network=name, column="as described", command=command)
+    record = train(model, data, config, network=name, column="as described", command=command,
+                   checkpoint=path.with_suffix(".checkpoint"))
+    if not record.complete:  # the finished epochs are in the checkpoint
+        raise KeyboardInterrupt
     weights = {key: value.contiguous() for key, value in model.cpu().state_dict().items()}
-    if not record.complete:  # keep what there is, under a name that no later call takes for a finished run
-        path = path.with_name(f"{path.stem}-interrupted.json")
     write_atomic(path.with_suffix(".safetensors"), save(weights))
     record.save(path)  # last: its presence says that the run is finished
-    if not record.complete:
-        raise KeyboardInterrupt
     print(f"{name}, seed {seed}: test accuracy {record.test_accuracy:.2%} (epoch {record.best_epoch})")
     return path
 
@@ -116,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
             for name in options.networks:
                 run(name, seed, data, TrainConfig(seed=seed), options.runs, command)
     except KeyboardInterrupt:
-        print("Interrupted. Finished runs are kept; the same command goes on from there.")
+        print("Interrupted. Finished runs and epochs are kept; the same command goes on from there.")
         return 130
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

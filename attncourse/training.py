@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from attncourse import __version__
 from attncourse.atomic import write_atomic
+from attncourse.checkpoint import load_checkpoint, save_checkpoint
 from attncourse.datasets.images import ImageData, Split
 
 SCHEMA = 1  # of TrainRecord's JSON; raise it when a field changes its meaning
@@ -135,7 +136,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig(), *, network: str = "network",
-          column: str = "own run", command: str = "train() in a notebook", progress: bool = True) -> TrainRecord:
+          column: str = "own run", command: str = "train() in a notebook", progress: bool = True,
+          checkpoint: Path | None = None) -> TrainRecord:
     """Train a classifier with SGD and cross-entropy, on the device where its parameters are.
 
     When it returns, the model holds the weights of the best validation epoch and is in eval mode. Interrupting it
@@ -147,9 +149,11 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         config: what to do.
         network, column, command: go into the record.
         progress: print a bar and one line per epoch to standard output.
+        checkpoint: a file that is written after each epoch, and removed at the end. If it is there at the start, the
+            run goes on from it, and ends with the same weights as a run that was never stopped.
 
     Raises:
-        ValueError: if there are fewer training images than one batch.
+        ValueError: if there are fewer training images than one batch, or the checkpoint belongs to another run.
         FloatingPointError: if the loss is no longer finite.
         KeyboardInterrupt: if it was interrupted before the first epoch was finished.
     """
@@ -165,10 +169,14 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
     optimizer = torch.optim.SGD(model.parameters(), lr=config.lr)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     order = torch.Generator().manual_seed(config.seed)  # data order and augmentation
-    epochs, best = [], None
+    epochs, best, seconds_before = [], None, 0.0
+    identity = {"network": network, "dataset": data.sha256, "config": asdict(config)}
     with seeded(config.seed):  # dropout
+        if checkpoint is not None and checkpoint.exists():
+            weights, stored = load_checkpoint(checkpoint, identity, model, scaler, order)
+            epochs, best, seconds_before = stored["epochs"], stored["best"], stored["seconds"]
         try:
-            for number in range(1, config.epochs + 1):
+            for number in range(len(epochs) + 1, config.epochs + 1):
                 epoch_start = time.perf_counter()
                 loss, accuracy = train_epoch(model, train_split, normalise, optimizer, scaler, config, order, dtype,
                                              f"epoch {number}/{config.epochs}" if progress else None)
@@ -179,12 +187,18 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                 if best is None or val_accuracy > epochs[best]["val_accuracy"]:
                     weights = {name: value.clone() for name, value in model.state_dict().items()}
                     best = number - 1
+                if checkpoint is not None:
+                    so_far = {"epochs": epochs, "best": best, "seconds": seconds_before + time.perf_counter() - start}
+                    save_checkpoint(checkpoint, identity, model, weights, scaler.state_dict(), order, so_far)
                 if progress:
                     print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
         except KeyboardInterrupt:
             if best is None:
                 raise
             print(f"Interrupted: kept the {len(epochs)} finished epochs.")
+    complete = len(epochs) == config.epochs
+    if complete and checkpoint is not None:
+        checkpoint.unlink()
     model.load_state_dict(weights)
     test_loss, test_accuracy = evaluate(model, test, normalise, dtype)
     per_epoch = len(data.train) // config.batch_size * config.batch_size
@@ -194,7 +208,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         images={"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         column=column, command=command, seed=config.seed, config=asdict(config),
         epochs=epochs, best_epoch=best + 1, test_loss=test_loss, test_accuracy=test_accuracy,
-        complete=len(epochs) == config.epochs, wall_seconds=time.perf_counter() - start,
+        complete=complete, wall_seconds=seconds_before + time.perf_counter() - start,
         images_per_second=per_epoch / statistics.median(epoch["seconds"] for epoch in epochs),
         device=device_name(device), threads=torch.get_num_threads(), dtype=str(dtype).removeprefix("torch."),
         versions={"python": platform.python_version(), "torch": torch.__version__, "attncourse": __version__},

@@ -1,13 +1,11 @@
 """The command that makes records: it finishes runs, skips finished ones, and survives being stopped."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from block_contract import images
 from safetensors.torch import load_file
 
-from attncourse import experiments
+from attncourse import experiments, training
 from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.experiments import ChannelScale, OwnMeanGate, main
 from attncourse.training import TrainConfig, TrainRecord
@@ -57,13 +55,63 @@ def test_an_interrupted_call_keeps_finished_runs_and_goes_on(small, monkeypatch,
     assert seen == ["cnn", "cnn+se", "cnn+se"]
 
 
-def test_a_run_that_is_interrupted_midway_leaves_its_finished_epochs(small, monkeypatch):
+def test_a_run_that_is_interrupted_midway_goes_on_after_its_last_epoch(small, monkeypatch):
+    """Stopped in the second of three epochs and called again, a run ends with the weights of one never stopped."""
     options, folder = small
-    real = experiments.train
-    monkeypatch.setattr(experiments, "train", lambda *a, **k: replace(real(*a, **k), complete=False))
+    monkeypatch.setattr(experiments, "TrainConfig",
+                        lambda seed: TrainConfig(epochs=3, batch_size=4, seed=seed, dtype="float32"))
+    assert main(["cnn+bam", *options]) == 0
+    name = "cifar10-as-described-cnn+bam-seed0"
+    never_stopped, weights = TrainRecord.load(folder / f"{name}.json"), load_file(folder / f"{name}.safetensors")
+    for path in folder.iterdir():
+        path.unlink()
+    real, calls = training.train_epoch, []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "train_epoch", stopped)
+    assert main(["cnn+bam", *options]) == 130
+    assert [path.name for path in folder.iterdir()] == [f"{name}.checkpoint"]
+    assert main(["cnn+bam", *options]) == 0
+    assert len(calls) == 4  # epoch 1, the stop, epochs 2 and 3
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.json", f"{name}.safetensors"]
+    for key, value in load_file(folder / f"{name}.safetensors").items():
+        assert torch.equal(value, weights[key]), key
+    record = TrainRecord.load(folder / f"{name}.json")
+    for mine, other in zip(record.epochs, never_stopped.epochs, strict=True):
+        assert mine | {"seconds": 0} == other | {"seconds": 0}
+    assert record.best_epoch == never_stopped.best_epoch
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_said_in_one_line(small, capsys, content):
+    options, folder = small
+    (folder / "cifar10-as-described-cnn-seed0.checkpoint").write_bytes(content)
+    assert main(["cnn", *options]) == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_run_is_refused(small, monkeypatch, capsys):
+    options, folder = small
+    monkeypatch.setattr(experiments, "TrainConfig",
+                        lambda seed: TrainConfig(epochs=2, batch_size=4, seed=seed, dtype="float32"))
+    real, calls = training.train_epoch, []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "train_epoch", stopped)
     assert main(["cnn", *options]) == 130
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "cifar10-as-described-cnn-seed0-interrupted.json", "cifar10-as-described-cnn-seed0-interrupted.safetensors"]
+    (folder / "cifar10-as-described-cnn-seed0.checkpoint").rename(folder / "cifar10-as-described-cnn-seed1.checkpoint")
+    assert main(["cnn", "--seeds", "1", *options]) == 1
+    assert "belongs to another run" in capsys.readouterr().err
 
 
 def test_missing_data_is_said_in_one_line(capsys, tmp_path):

@@ -55,7 +55,7 @@ def test_every_block_has_its_chapter_and_imports_only_blocks(path):
 
 def test_networks_know_nothing_of_training_and_training_nothing_of_networks():
     assert imports(PACKAGE / "backbone.py") == set()
-    assert imports(PACKAGE / "training.py") <= {"", "atomic", "datasets.images"}
+    assert imports(PACKAGE / "training.py") <= {"", "atomic", "checkpoint", "datasets.images"}
     for path in (PACKAGE / "plots").glob("*.py"):
         assert imports(path) <= {"plots"}, path.name
 
