@@ -37,8 +37,8 @@ class ReportCNN(nn.Module):
     """Stages of two convolutions each (two stages: 64, 64, 128, 128 channels), then two fully connected layers.
 
     Attention goes directly after each convolution, before its ReLU: with two stages at four places, where the map is
-    32, 30, 15 and 13 pixels wide. The backbone is initialised before any attention is built, so equal seeds give equal
-    backbones whatever is put in.
+    32, 30, 15 and 13 pixels wide. The backbone is initialised (Kaiming-normal, zero biases) before any attention is
+    built, so equal seeds give equal backbones whatever is put in; the blocks keep PyTorch's own initialisation.
 
     Args:
         num_classes: length of the output.

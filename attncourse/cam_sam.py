@@ -23,9 +23,9 @@ def choose_pools(names: Sequence[str]) -> list:
     """The pooling functions of the given names.
 
     Raises:
-        ValueError: if there is no name, or one that is neither "avg" nor "max".
+        ValueError: if there is no name, one that is neither "avg" nor "max", or one twice.
     """
-    if isinstance(names, str) or not names or not set(names) <= set(POOLS):
+    if not isinstance(names, tuple | list) or sorted(names) not in (["avg"], ["max"], ["avg", "max"]):
         raise ValueError(f'pools must be a tuple of "avg" and "max", got {names!r}')
     return [POOLS[name] for name in names]
 
@@ -83,7 +83,7 @@ class SpatialAttention(nn.Module):
     Shapes:
         input (B, C, H, W) with any C, output (B, C, H, W); ``attention(x)`` is (B, 1, H, W).
 
-    Parameters: 2·k², plus 2 with BatchNorm. The convolution has no bias.
+    Parameters: k² per pool, so 2·k², plus 2 with BatchNorm. The convolution has no bias.
 
     Raises:
         ValueError: if kernel_size is even or below 1, pools are unknown, the input is not (B, C, H, W), or BatchNorm

@@ -28,7 +28,7 @@ class CBAM(nn.Module):
     Shapes:
         input (B, C, H, W), output (B, C, H, W); ``attention(x)`` is (B, C, H, W), the product of both gates.
 
-    Parameters: 2·C·c' + C + c' + 2·k² + 2 with c' = max(1, C // r).
+    Parameters: 2·C·c' + C + c' + 2·k² + 2 with c' = max(1, C // r), both pools and BatchNorm.
 
     Raises:
         ValueError: as ChannelAttention and SpatialAttention, and if the arrangement is unknown.

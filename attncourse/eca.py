@@ -45,9 +45,9 @@ class ECA(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int | None = None):
         super().__init__()
-        k = eca_kernel_size(channels) if kernel_size is None else kernel_size
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
+        k = eca_kernel_size(channels) if kernel_size is None else kernel_size
         if k < 1 or k % 2 == 0:
             raise ValueError(f"kernel_size must be odd and at least 1, got {k}: an even kernel has no middle channel")
         self.channels = channels

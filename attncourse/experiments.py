@@ -89,13 +89,14 @@ def run(name: str, seed: int, data: ImageData, config: TrainConfig, runs: Path, 
     with seeded(seed):
         model = ReportCNN(attention=NETWORKS[name])
     model.to(budget().device)
-    record = train(model, data, config, network=name, column="as described", command=command,
-                   checkpoint=path.with_suffix(".checkpoint"))
+    checkpoint = path.with_suffix(".checkpoint")
+    record = train(model, data, config, network=name, column="as described", command=command, checkpoint=checkpoint)
     if not record.complete:  # the finished epochs are in the checkpoint
         raise KeyboardInterrupt
     weights = {key: value.contiguous() for key, value in model.cpu().state_dict().items()}
     write_atomic(path.with_suffix(".safetensors"), save(weights))
-    record.save(path)  # last: its presence says that the run is finished
+    record.save(path)  # its presence says that the run is finished
+    checkpoint.unlink()
     print(f"{name}, seed {seed}: test accuracy {record.test_accuracy:.2%} (epoch {record.best_epoch})")
     return path
 

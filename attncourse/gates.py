@@ -32,17 +32,18 @@ from attncourse.training import Normalise, compute_dtype, device_name, evaluate
 
 def attention_blocks(model: nn.Module) -> list[nn.Module]:
     """The model's attention blocks, outermost only: a CBAM counts once, not again for its two parts."""
-    if hasattr(model, "attention"):
+    if callable(getattr(type(model), "attention", None)):
         return [model]
     return [block for child in model.children() for block in attention_blocks(child)]
 
 
 @torch.inference_mode()
 def read_gates(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """The gates that each attention block of the model computes for the images x, in the order of its modules.
+    """The gates that each attention block of the model computes for the images x, in the order of the calls.
 
     Args:
-        model: any network with attention blocks in it.
+        model: any network with attention blocks in it, in eval mode (in training mode each BatchNorm inside a block
+            would count the images twice).
         x: what the model takes, (B, …).
 
     Returns:

@@ -6,7 +6,8 @@ trains every variant of the named studies in a narrow ReportCNN for a few short 
 ``scenes-cbam.json``, … to ``--runs`` after each run. A run that is there already is not repeated. The studies that the
 course prints are copies in ``attncourse/results``.
 
-They measure how much is learned in a short time, not how good a module becomes in the end.
+They measure how much is learned in a short time, not how good a module becomes in the end. With ``--ship`` the command
+trains one variant of each study once more, with seed 0, and stores the convolutions in ``attncourse/weights``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attncourse import __version__
 from attncourse.atomic import write_atomic
@@ -28,21 +30,23 @@ from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
 from attncourse.cam_sam import ChannelAttention, SpatialAttention
 from attncourse.cbam import CBAM
+from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import Scenes, load_scenes, scenes
 from attncourse.eca import ECA
 from attncourse.experiments import MAP_WIDTHS, ChannelScale
-from attncourse.gates import attention_blocks
+from attncourse.gates import attention_blocks, read_gates
 from attncourse.hybrids import AttentionSequence
 from attncourse.localization import energy_inside
 from attncourse.se import SEBlock
 from attncourse.training import Normalise, TrainConfig, device_name, seeded, train
+from attncourse.weights import store_weights
 
 WIDTHS = (16, 32)  # a quarter of the report's network
 REDUCTION = 4  # so that the hidden layers are as wide as in the report's network at r = 16
 TRAIN, VAL, TEST = 4_000, 500, 2_000  # scenes
 CONFIG = {"epochs": 3, "batch_size": 32, "dtype": "float32"}
 
-AE = partial(ConvAutoencoderAttention, widths=(12, 24, 48))
+AE = ConvAutoencoderAttention
 
 
 class MaxBAM(BAM):
@@ -146,38 +150,43 @@ STUDIES: dict[str, dict[str, Callable[[], ReportCNN]]] = {  # study -> variant -
     },
 }
 
+SHIPPED = {"cam-sam": "SAM 7 × 7", "cbam": "channel first", "bam": "d = 4, r = 4", "autoencoder": "code 48",
+           "hybrids": "ECA, SAM"}  # whose trained weights the course's pictures use
 
-@torch.inference_mode()
+
 def inside(model: nn.Module, seen: Scenes, normalise: Normalise) -> list[float | None]:
     """For each attention block, the share of its map's energy inside the object's mask, averaged over the scenes.
 
     The map is the gate above its lower bound, averaged over the channels. A gate without positions has no map: None.
     """
     model.eval()
+    blocks = attention_blocks(model)
     shares = []
     for images, masks in zip(seen.images.split(500), seen.masks.split(500)):
-        batch = []
-        handles = [block.register_forward_pre_hook(
-            lambda block, inputs, batch=batch, masks=masks: batch.append(share(block, inputs[0], masks)))
-            for block in attention_blocks(model)]
-        try:
-            model(normalise(images))
-        finally:
-            for handle in handles:
-                handle.remove()
-        shares.append(batch)
+        gates = read_gates(model, normalise(images))
+        maps = [gate - 1 if isinstance(block, BAM) else gate for block, gate in zip(blocks, gates)]
+        shares.append([share(each, masks) for each in maps])
     return [None if place[0] is None else round(torch.cat(place).mean().item(), 4) for place in zip(*shares)]
 
 
-def share(block: nn.Module, x: Tensor, masks: Tensor) -> Tensor | None:
-    gate = block.attention(x)
+def share(gate: Tensor, masks: Tensor) -> Tensor | None:
     if gate.shape[2:] == (1, 1):
         return None
-    lower = 1 if isinstance(block, BAM) else 0
-    return energy_inside(gate.mean(1) - lower, masks)
+    return energy_inside(gate.mean(1) + 1e-9, masks)  # a gate that is closed everywhere counts as flat
 
 
-def run(make: Callable[[], ReportCNN], seed: int, data, seen: Scenes) -> dict:
+def ideal_shares(seen: Scenes) -> list[float]:
+    """What the best map at each of the four places would score: the mask itself, at the size and place of the map.
+
+    Not 1: the map is coarse, and stretched over the picture although the unpadded convolutions have cut a border off.
+    """
+    edges = {32: (0, 32), 30: (1, 31), 15: (1, 31), 13: (3, 29)}  # the pixels that a map of this width covers
+    masks = seen.masks.float()[:, None]
+    return [round(energy_inside(F.adaptive_avg_pool2d(masks[:, :, a:b, a:b], width)[:, 0] + 1e-9,
+                                seen.masks).mean().item(), 4) for width, (a, b) in edges.items()]
+
+
+def run(make: Callable[[], ReportCNN], seed: int, data: ImageData, seen: Scenes) -> dict:
     """Train one variant with one seed and measure it."""
     with seeded(seed):
         model = make()
@@ -189,14 +198,31 @@ def run(make: Callable[[], ReportCNN], seed: int, data, seen: Scenes) -> dict:
             "inside_before_training": before, "inside": inside(model, seen, normalise)}
 
 
+def ship(study: str, data: ImageData) -> Path:
+    """Train the shipped variant of a study with seed 0 and store all but its classifier."""
+    with seeded(0):
+        model = STUDIES[study][SHIPPED[study]]()
+    train(model, data, TrainConfig(seed=0, **CONFIG), progress=False)
+    trunk = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
+    command = shlex.join(["python", "-m", "attncourse.studies", study, "--ship"])
+    return store_weights(f"scenes-{study}-trunk", trunk, command, f"scenes-{study}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m attncourse.studies", description=__doc__.split("\n\n")[0])
     parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="study", help=", ".join(STUDIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the results (runs)")
+    parser.add_argument("--ship", action="store_true", help=f"store trained weights ({', '.join(SHIPPED)})")
     options = parser.parse_args(arguments)
+    if options.ship and not set(options.studies) <= set(SHIPPED):
+        parser.error(f"--ship takes {', '.join(SHIPPED)}")
     try:
         data, seen = load_scenes(TRAIN, VAL, TEST), scenes(TEST, seed=(0, 2))  # seen: the test split, with its masks
+        if options.ship:
+            for name in options.studies:
+                print(f"wrote {ship(name, data)}")
+            return 0
         for seed in options.seeds:
             for name in options.studies:
                 finish(name, seed, data, seen, options.runs / f"scenes-{name}.json")
@@ -209,9 +235,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def finish(name: str, seed: int, data, seen: Scenes, path: Path) -> None:
-    """Run what is missing of a study with one seed; the file is written after each run."""
-    study = json.loads(path.read_text()) if path.exists() else {"runs": []}
+def finish(name: str, seed: int, data: ImageData, seen: Scenes, path: Path) -> None:
+    """Run what is missing of a study with one seed; the file is written after each run.
+
+    Raises:
+        ValueError: if the file holds runs under other conditions.
+    """
+    conditions = {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
+                  "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST}}
+    study = json.loads(path.read_text()) if path.exists() else {"runs": []} | conditions
+    if {key: study.get(key) for key in conditions} != conditions:
+        raise ValueError(f"{path} holds runs under other conditions: move it away to start the study again")
     for variant, make in STUDIES[name].items():
         if any((run["variant"], run["seed"]) == (variant, seed) for run in study["runs"]):
             continue
@@ -219,11 +253,9 @@ def finish(name: str, seed: int, data, seen: Scenes, path: Path) -> None:
         seeds = sorted({run["seed"] for run in study["runs"]})
         study |= {
             "command": shlex.join(["python", "-m", "attncourse.studies", name, "--seeds", *map(str, seeds)]),
-            "network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG,
-            "dataset": data.name, "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST},
-            "area": round(seen.masks.float().mean().item(), 4), "device": device_name(torch.device("cpu")),
-            "versions": {"torch": torch.__version__, "attncourse": __version__},
-            "date": datetime.date.today().isoformat()}
+            "area": round(seen.masks.float().mean().item(), 4), "ideal": ideal_shares(seen),
+            "device": device_name(torch.device("cpu")), "date": datetime.date.today().isoformat(),
+            "versions": {"torch": torch.__version__, "attncourse": __version__}}
         write_atomic(path, json.dumps(study, indent=1) + "\n")
         print(f"{name}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
 

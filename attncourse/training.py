@@ -149,8 +149,9 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         config: what to do.
         network, column, command: go into the record.
         progress: print a bar and one line per epoch to standard output.
-        checkpoint: a file that is written after each epoch, and removed at the end. If it is there at the start, the
-            run goes on from it, and ends with the same weights as a run that was never stopped.
+        checkpoint: a file that is written after each epoch. If it is there at the start, the run goes on from it; on a
+            CPU or a CUDA device it ends with the same weights as a run that was never stopped. Delete it when the
+            result is safe.
 
     Raises:
         ValueError: if there are fewer training images than one batch, or the checkpoint belongs to another run.
@@ -170,7 +171,8 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     order = torch.Generator().manual_seed(config.seed)  # data order and augmentation
     epochs, best, seconds_before = [], None, 0.0
-    identity = {"network": network, "dataset": data.sha256, "config": asdict(config)}
+    identity = {"network": network, "dataset": data.sha256, "config": asdict(config), "device": device_name(device),
+                "dtype": str(dtype)}
     with seeded(config.seed):  # dropout
         if checkpoint is not None and checkpoint.exists():
             weights, stored = load_checkpoint(checkpoint, identity, model, scaler, order)
@@ -196,9 +198,6 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
             if best is None:
                 raise
             print(f"Interrupted: kept the {len(epochs)} finished epochs.")
-    complete = len(epochs) == config.epochs
-    if complete and checkpoint is not None:
-        checkpoint.unlink()
     model.load_state_dict(weights)
     test_loss, test_accuracy = evaluate(model, test, normalise, dtype)
     per_epoch = len(data.train) // config.batch_size * config.batch_size
@@ -208,7 +207,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         images={"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         column=column, command=command, seed=config.seed, config=asdict(config),
         epochs=epochs, best_epoch=best + 1, test_loss=test_loss, test_accuracy=test_accuracy,
-        complete=complete, wall_seconds=seconds_before + time.perf_counter() - start,
+        complete=len(epochs) == config.epochs, wall_seconds=seconds_before + time.perf_counter() - start,
         images_per_second=per_epoch / statistics.median(epoch["seconds"] for epoch in epochs),
         device=device_name(device), threads=torch.get_num_threads(), dtype=str(dtype).removeprefix("torch."),
         versions={"python": platform.python_version(), "torch": torch.__version__, "attncourse": __version__},

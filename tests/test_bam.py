@@ -410,6 +410,28 @@ def test_the_gate_says_what_and_where():
     assert gate.mean(1).std() > 0.01
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_authors_branches_start_smaller(seed):
+    """Without a BatchNorm at the ends, at a third to a half of the spread of 1 that it would give: not near 0."""
+    torch.manual_seed(seed)
+    theirs = AuthorsBAM(64, reduction=16).train()
+    x = torch.randn(16, 64, 16, 16) + torch.randn(16, 64, 1, 1)  # pictures differ in what they hold
+    what, where = theirs.channel(theirs.pool(x)).std().item(), theirs.spatial(x).std().item()
+    assert what == pytest.approx(0.49, abs=0.03)
+    assert where == pytest.approx(0.35, abs=0.04)
+
+
+@pytest.mark.parametrize(("weight", "added", "multiplied"), [
+    (1.0, 1.9e-2, 1.0e-2), (0.1, 1.6e-2, 9.9e-4), (0.01, 1.6e-2, 9.6e-5), (0.0, 1.6e-2, 0.0)])
+def test_the_gradients_of_exercise_5(weight, added, multiplied):
+    for combine, expected in (("sum", added), ("product", multiplied)):
+        torch.manual_seed(0)
+        start = BAM(64, combine=combine)
+        nn.init.constant_(start.spatial_norm.weight, weight)
+        start(torch.randn(16, 64, 16, 16)).square().mean().backward()
+        assert start.mlp[2].weight.grad.norm().item() == pytest.approx(expected, rel=0.05)
+
+
 def test_in_a_product_a_branch_at_zero_stops_the_others_gradient():
     what, where = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0)
     assert torch.autograd.grad(torch.sigmoid(what * where), what)[0] == 0

@@ -76,12 +76,12 @@ def test_kernel_size_formula(channels, k):
 @given(channels=st.integers(1, 100_000), gamma=st.floats(0.25, 8), b=st.floats(-12, 12))
 @settings(deadline=None, max_examples=200)
 def test_kernel_size_is_the_nearest_odd_number(channels, gamma, b):
-    """|t|_odd of equation 12: no odd number is nearer to |t|, and at a tie it is the larger one."""
+    """|t|_odd of equation 12: no odd number is nearer to |t|, and at a tie k is the larger one, t + 1, never t - 1."""
     t = abs((math.log2(channels) + b) / gamma)
     k = eca_kernel_size(channels, gamma, b)
     assert k % 2 == 1
     assert k >= 1
-    assert t - 1 <= k <= t + 1 or (k == 1 and t < 1)
+    assert t - 1 < k <= t + 1
 
 
 def test_ties_go_up():
@@ -107,6 +107,7 @@ def test_80_or_86():
         return sum(blocks * k for (blocks, _), k in zip(RESNET50, ks))
 
     assert total([3, 5, 5, 7]) == 80
+    assert total([5, 5, 5, 5]) == 80
     assert total([eca_kernel_size(channels) for _, channels in RESNET50]) == 86
     assert total([3, 3, 3, 3]) == 48  # the default of the authors' eca_resnet50
     with torch.device("meta"):
@@ -115,12 +116,19 @@ def test_80_or_86():
 
 
 def test_no_b_gives_3557_to_widths_that_double():
-    """Three doublings add 1.5 to t at γ = 2; from k = 3 (t < 4) to k = 7 (t ≥ 6) takes more than 2."""
+    """Three doublings add 1.5 to t at γ = 2; from k = 3 (t < 4) to k = 7 (t ≥ 6) takes more than 2.
+
+    80 has another simple explanation: 5 everywhere, which γ = 2 gives for 0 ≤ b < 1.
+    """
     for b in np.linspace(-20, 20, 4001):
         for first in (64, 256):
             ks = [eca_kernel_size(first * 2**stage, 2, b) for stage in range(4)]
             assert ks != [3, 5, 5, 7]
-    assert [eca_kernel_size(channels, 1, -5) for _, channels in RESNET50] == [3, 5, 5, 7]  # another γ does
+    for b in (-5, -4.5):  # another γ does
+        assert [eca_kernel_size(channels, 1, b) for _, channels in RESNET50] == [3, 5, 5, 7]
+    for b in (0, 0.5, 0.99):
+        assert [eca_kernel_size(channels, 2, b) for _, channels in RESNET50] == [5, 5, 5, 5]
+    assert [eca_kernel_size(256, 2, -0.01), eca_kernel_size(2048, 2, 1)] == [3, 7]
 
 
 @pytest.mark.parametrize(("arch", "ks", "printed"), [

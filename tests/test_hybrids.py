@@ -323,7 +323,8 @@ def test_batch_norm_in_training_divides_a_common_factor_away():
 def test_side_by_side_gates_have_no_order():
     eca, sam = contract.generic(ECA(8)), contract.generic(SpatialAttention(3, norm=False))
     x = contract.images(2, 8, 5, 7)
-    torch.testing.assert_close(x * eca.attention(x) * sam.attention(x), x * sam.attention(x) * eca.attention(x))
+    torch.testing.assert_close(eca(x) * sam.attention(x), sam(x) * eca.attention(x))  # both gates computed from x
+    assert (eca(x) * sam.attention(x) - AttentionSequence(eca, sam)(x)).abs().max() > 0.01
 
 
 # --- gates shrink ----------------------------------------------------------------------------------------------------

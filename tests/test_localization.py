@@ -32,6 +32,7 @@ def test_a_coarse_map_is_enlarged():
     (torch.ones(1, 1, 4, 4), MASK, "expected maps"),
     (-torch.ones(1, 4, 4), MASK, "no negative value"),
     (torch.zeros(1, 4, 4), MASK, "at least one positive"),
+    (torch.full((1, 4, 4), torch.nan), MASK, "must be finite"),
 ])
 def test_bad_input(maps, masks, message):
     with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ from attncourse.backbone import ReportCNN
 from attncourse.experiments import NETWORKS
 from attncourse.results import accuracy_table, load_records, load_study, study_table
 from attncourse.se import SEBlock
-from attncourse.studies import CONFIG, STUDIES
+from attncourse.studies import CONFIG, SHIPPED, STUDIES
 from attncourse.training import TrainRecord
 from attncourse.weights import load_weights
 from attncourse.weights.__main__ import main
@@ -86,8 +86,12 @@ TRUNKS = sorted(json.loads((weights.FOLDER / "index.json").read_text()).items())
 
 @pytest.mark.parametrize(("name", "entry"), TRUNKS, ids=[name for name, _ in TRUNKS])
 def test_every_trunk_fits_its_network(name, entry):
-    record = TrainRecord.load(results.FOLDER / f"{entry['record']}.json")
-    model = ReportCNN(attention=NETWORKS[record.network])
+    if name.startswith("scenes-"):
+        study = name.removeprefix("scenes-").removesuffix("-trunk")
+        model = STUDIES[study][SHIPPED[study]]()
+    else:
+        record = TrainRecord.load(results.FOLDER / f"{entry['record']}.json")
+        model = ReportCNN(attention=NETWORKS[record.network])
     missing, unexpected = model.load_state_dict(load_weights(name), strict=False)
     assert unexpected == []
     assert {key.split(".")[0] for key in missing} == {"classifier"}

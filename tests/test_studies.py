@@ -6,7 +6,7 @@ import pytest
 import torch
 from block_contract import generic, images
 
-from attncourse import studies
+from attncourse import studies, weights
 from attncourse.bam import BAM
 from attncourse.datasets.scenes import load_scenes, scenes
 from attncourse.gates import attention_blocks
@@ -75,6 +75,44 @@ def test_max_bam_differs_from_bam_in_the_squeeze_alone():
     torch.testing.assert_close(block.spatial(x), other.spatial(x))
 
 
+def test_the_ideal_map_scores_less_the_coarser_it_is():
+    shares = studies.ideal_shares(scenes(64, seed=(0, 2)))
+    assert shares[0] == pytest.approx(1, abs=1e-3)
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < shares[-1] < 0.7
+
+
+@pytest.mark.parametrize(("study", "variant", "attribute", "value"), [
+    ("cbam", "r = 2", "channel.fc1.out_features", 8), ("cbam", "channel first", "channel.fc1.out_features", 4),
+    ("cbam", "kernel 3", "spatial.conv.kernel_size", (3, 3)), ("cbam", "spatial first", "arrangement", "spatial-first"),
+    ("cbam", "parallel", "arrangement", "parallel"), ("cbam", "average only", "spatial.conv.in_channels", 1),
+    ("bam", "d = 4, r = 4", "convs.2.dilation", (4, 4)), ("bam", "d = 1", "convs.2.dilation", (1, 1)),
+    ("bam", "d = 2", "convs.2.dilation", (2, 2)), ("bam", "r = 2", "mlp.0.out_features", 8),
+    ("bam", "r = 8", "mlp.0.out_features", 2), ("bam", "product", "combine", "product"),
+    ("eca", "k = 9", "conv.kernel_size", (9,)), ("eca", "adaptive k", "conv.kernel_size", (3,)),
+    ("autoencoder", "code 12", "encoder.4.out_channels", 12), ("autoencoder", "code 48", "encoder.4.out_channels", 48),
+    ("autoencoder", "one step", "multiple", 2), ("autoencoder", "two steps", "multiple", 4),
+    ("cam-sam", "SAM 3 × 3", "conv.kernel_size", (3, 3)), ("cam-sam", "SAM max", "conv.in_channels", 1),
+])
+def test_every_variant_is_what_its_name_says(study, variant, attribute, value):
+    seen = attention_blocks(STUDIES[study][variant]())[0]  # at the first place, of 16 channels
+    for name in attribute.split("."):
+        seen = getattr(seen, name)
+    assert seen == value
+
+
+def test_second_stage_only():
+    assert [type(block).__name__ for block in attention_blocks(STUDIES["cbam"]["second stage only"]())] == ["CBAM"] * 2
+
+
+def test_runs_under_other_conditions_are_not_continued(monkeypatch, tmp_path, capsys):
+    (tmp_path / "scenes-plain.json").write_text(json.dumps({"runs": [], "config": {"epochs": 99}}))
+    monkeypatch.setattr(studies, "load_scenes", lambda *sizes: load_scenes(8, 8, 8))
+    monkeypatch.setattr(studies, "scenes", lambda n, seed: scenes(8, seed=seed))
+    assert main(["plain", "--runs", str(tmp_path)]) == 1
+    assert "under other conditions" in capsys.readouterr().err
+
+
 def test_an_interrupted_study_goes_on(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(studies, "load_scenes", lambda *sizes: load_scenes(8, 8, 8))
     monkeypatch.setattr(studies, "scenes", lambda n, seed: scenes(8, seed=seed))
@@ -105,3 +143,25 @@ def test_one_run_learns_and_says_so(monkeypatch):
     assert result["seed"] == 3
     assert len(result["val_accuracy"]) == 2
     assert result["inside"] != result["inside_before_training"]
+
+
+def test_shipped_weights_are_those_of_the_trained_network(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(studies, "load_scenes", lambda *sizes: load_scenes(16, 8, 8))
+    monkeypatch.setattr(studies, "CONFIG", {"epochs": 1, "batch_size": 8, "dtype": "float32"})
+    assert main(["hybrids", "--ship", "--runs", str(tmp_path)]) == 0
+    stored = weights.load_weights("scenes-hybrids-trunk")
+    with seeded(0):
+        model = STUDIES["hybrids"]["ECA, SAM"]()
+    fresh = model.state_dict()
+    studies.train(model, load_scenes(16, 8, 8), studies.TrainConfig(seed=0, **studies.CONFIG), progress=False)
+    trained = model.state_dict()
+    assert not any(name.startswith("classifier") for name in stored)
+    torch.testing.assert_close(stored["stage2.conv2.weight"], trained["stage2.conv2.weight"], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(stored["stage2.conv2.weight"], fresh["stage2.conv2.weight"], rtol=1e-3, atol=1e-4)
+
+
+def test_only_some_studies_ship(capsys):
+    with pytest.raises(SystemExit):
+        main(["plain", "--ship"])
+    assert "--ship takes cam-sam, cbam" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Checkers of chapter 08: what a transposed convolution writes and where, padding, the block, and what it costs."""
 
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -59,6 +61,9 @@ output_size = Exercise(
                 lambda n, k, s, p, o: (n - 1) * s - 2 * p + o, lambda n, k, s, p, o: (n - 1) * s - 2 * p + 1 + o),
         Mistake("stride-ignored", "`stride` is missing: the stamps start `stride` positions apart.",
                 lambda n, k, s, p, o: (n - 1) - 2 * p + k + o),
+        Mistake("stamps-side-by-side", "You laid the stamps side by side, size·kernel. Stamps may overlap or leave "
+                "gaps: the next one starts after `stride` positions.",
+                lambda n, k, s, p, o: n * k - 2 * p + o, lambda n, k, s, p, o: n * k),
         Mistake("size-times-stride", "size·stride is right for kernel 4, stride 2, padding 1 alone. Count where the "
                 "last stamp ends.",
                 lambda n, k, s, p, o: n * s, lambda n, k, s, p, o: n * s + o),
@@ -99,6 +104,15 @@ def unchecked(size, kernel, stride, padding, length):
     return counts
 
 
+def sliced(size, kernel, stride, padding, length):
+    """A slice that starts below 0 starts near the end, and is mostly empty."""
+    counts = np.zeros(length, int)
+    for i in range(size):
+        start = i * stride - padding
+        counts[start:start + kernel] += 1
+    return counts.tolist()
+
+
 def forward_counts(size, kernel, stride, padding, length):
     return [sum(0 <= j * stride - padding + k < size for k in range(kernel)) for j in range(length)]
 
@@ -116,8 +130,17 @@ def plain_counts(got: object) -> object:
         got = list(got)
     if not isinstance(got, list):
         return got
-    return [plain_counts(value) if isinstance(value, list) else int(value) if value == int(value) else value
-            for value in got]
+    return [plain_counts(value) if isinstance(value, list) else whole(value) for value in got]
+
+
+def whole(value: object) -> object:
+    """A number without a fraction as an int; NaN, infinity and fractions as they are."""
+    if isinstance(value, Tensor | np.generic) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        shown = "None" if value is None else kind(value)
+        raise Problem("not-a-number", f"Your list holds {shown}. It should hold whole numbers.")
+    return int(value) if math.isfinite(value) and value == int(value) else value
 
 
 def counted(size: int, kernel: int, stride: int, padding: int, length: int) -> Case:
@@ -144,8 +167,8 @@ reached = Exercise(
         Mistake("said-whether", "You said whether a position is reached. Count how many inputs write to it.",
                 partial(stamped, most=1)),
         Mistake("wrapped-around", "A stamp that sticks out at the left has negative positions, and in Python index -1 "
-                "is the last one. What sticks out is dropped: test `0 <= j < length`.",
-                unchecked, partial(stamped, outside="wrapped"), partial(stamped, outside="wrapped below")),
+                "is the last one, in a slice too. What sticks out is dropped: test `0 <= j < length`.",
+                unchecked, sliced, partial(stamped, outside="wrapped"), partial(stamped, outside="wrapped below")),
         Mistake("clamped", "What sticks out is dropped, not written to the border.",
                 partial(stamped, outside="clamped")),
         Mistake("stamp-one-too-short", "Your stamp is one position too short: k runs from 0 to kernel - 1.",
@@ -195,6 +218,23 @@ def last(y: Tensor, H: int, W: int) -> Tensor:
     return y[:, :, y.shape[2] - H:, y.shape[3] - W:]
 
 
+def first(y: Tensor, H: int, W: int) -> Tensor:
+    return y[:, :, :H, :W]
+
+
+def uncropped(y: Tensor, H: int, W: int) -> Tensor:
+    return y
+
+
+MINUS_ZERO = ("You cropped with `[:-q]`, q being what was padded. Where q is 0 that cuts everything off, for −0 is 0: "
+              "write `[:H]`.")
+
+
+def crop_off(y: Tensor, H: int, W: int) -> Tensor:
+    """What was added is cut off from the end, also where nothing was added."""
+    return y[:, :, :-(y.shape[2] - H), :-(y.shape[3] - W)]
+
+
 def up_to(longest: Callable) -> Callable:
     """Padding at the right and at the bottom to the sides that `longest(H, W, m)` gives."""
     def pad(H, W, m):
@@ -236,6 +276,20 @@ def fitted(x: Tensor, multiple: int) -> Case:
                 lambda answer: call(answer, x=x, inner=hourglass(multiple), multiple=multiple))
 
 
+def fitted_shape(x: Tensor, multiple: int) -> Case:
+    """Answers that all fail in `inner`, each for its own reason, differ in what they give it."""
+    def probe(answer: Callable) -> list:
+        seen = []
+
+        def inner(t: Tensor) -> Tensor:
+            seen.append(tuple(t.shape))
+            return t
+        call(answer, x=x, inner=inner, multiple=multiple)
+        return seen
+    return Case(f"the shapes that `inner` gets, {describe(x=x)}, multiple = {multiple}", probe, "wrong-padding",
+                "`inner` should get the padded map, once.")
+
+
 def fit_gradient(answer: Callable) -> list[Tensor]:
     x = randn(1, 2, 3, 5, seed=7).requires_grad_()
     return gradients_of(answer(x, hourglass(2), 2), [x])
@@ -251,6 +305,7 @@ fit = Exercise(
            fitted(randn(1, 2, 8, 8, seed=2), 8), fitted(randn(2, 1, 13, 15, seed=3), 8),
            fitted(randn(1, 2, 9, 5, seed=4).double(), 3), fitted(randn(2, 2, 4, 3, seed=5), 1),
            fitted(randn(1, 1, 17, 10, seed=6), 8),
+           fitted_shape(randn(1, 1, 5, 2, seed=8), 4),
            Case("the gradient at x = a tensor of shape (1, 2, 3, 5), multiple = 2", fit_gradient, "wrong-gradient",
                 "The values are right, but the gradient is not: something cuts it (`detach`, `.data`, `no_grad`).")),
     mistakes=(
@@ -265,6 +320,13 @@ fit = Exercise(
                 "You swapped the sides: `F.pad` wants the last axis first, (left, right, top, bottom).",
                 partial(padded, pad=lambda H, W, m: (0, -H % m, 0, -W % m)),
                 partial(padded, pad=lambda H, W, m: (0, -H % m, 0, -W % m), crop=lambda y, H, W: y)),
+        Mistake("larger-gap-for-both", "You padded both sides by the larger of the two gaps. Each side has its own.",
+                *(partial(padded, pad=lambda H, W, m: (0, max(-H % m, -W % m)) * 2, crop=crop)
+                  for crop in (first, uncropped))),
+        Mistake("padded-the-remainder", "You padded by `H % m`: that is what is too much. What is missing is `-H % m`.",
+                *(partial(padded, pad=lambda H, W, m: (0, W % m, 0, H % m), crop=crop)
+                  for crop in (first, uncropped))),
+        Mistake("cropped-minus-zero", MINUS_ZERO, partial(padded, crop=crop_off)),
         Mistake("padded-other-side", "You padded at the left and the top. Pad at the right and the bottom.",
                 partial(padded, pad=lambda H, W, m: (-W % m, 0, -H % m, 0), crop=last),
                 partial(padded, pad=lambda H, W, m: (-W % m, 0, -H % m, 0)),
@@ -322,8 +384,18 @@ def build(answer: Callable, channels: int, widths: Sequence[int] | None = None) 
     if answer is not ConvAutoencoderAttention and any(isinstance(m, ConvAutoencoderAttention) for m in block.modules()):
         raise Problem("used-the-courses-block", "Your block is made of the course's ConvAutoencoderAttention. Build it "
                       "from nn.Conv2d and nn.ConvTranspose2d.")
+    if hidden(block):
+        raise Problem("layers-in-a-list", "Your layers sit in a plain list. nn.Module does not look inside lists: no "
+                      "optimizer would find their weights. Use nn.ModuleList or nn.Sequential.")
     fill(block)
     return block
+
+
+def hidden(block: nn.Module) -> bool:
+    """Whether a module sits in a plain list or tuple of the block, and nowhere else."""
+    known = set(block.modules())
+    held = [value for module in known for value in vars(module).values() if isinstance(value, list | tuple)]
+    return any(isinstance(each, nn.Module) and each not in known for value in held for each in value)
 
 
 @torch.no_grad()
@@ -375,14 +447,6 @@ def block_alone(answer: Callable) -> str:
 
 def identity(t: Tensor) -> Tensor:
     return t
-
-
-def first(y: Tensor, H: int, W: int) -> Tensor:
-    return y[:, :, :H, :W]
-
-
-def uncropped(y: Tensor, H: int, W: int) -> Tensor:
-    return y
 
 
 class Variant(nn.Module):
@@ -437,6 +501,15 @@ def variant(**wrong) -> Callable:
     return partial(Variant, **wrong)
 
 
+def doubled(multiple: int) -> int:
+    """2 times the number of steps, where it should be 2 to its power."""
+    return 2 * (multiple.bit_length() - 1)
+
+
+ONE_MORE = ("You have one layer too many, from the code to the code: `sizes + sizes[::-1]` holds the code's width "
+            "twice. Take the pairs of `sizes` and those of `sizes[::-1]`.")
+
+
 block = Exercise(
     id="autoencoder.block",
     title="Build the block",
@@ -469,6 +542,17 @@ block = Exercise(
                 variant(crop=lambda y, H, W: y)),
         Mistake("fixed-multiple", "You padded to one fixed multiple. It is 2 to the power of the number of steps.",
                 *(variant(pad=lambda H, W, m, n=n: (0, -W % n, 0, -H % n)) for n in (8, 2, 4, 16))),
+        Mistake("steps-times-two", "You padded to a multiple of 2 times the number of steps. Each step halves: it is 2 "
+                "to the power of the number of steps.",
+                variant(pad=lambda H, W, m: (0, -W % doubled(m), 0, -H % doubled(m)))),
+        Mistake("larger-gap-for-both", "You padded both sides by the larger of the two gaps. Each side has its own.",
+                variant(pad=lambda H, W, m: (0, max(-H % m, -W % m)) * 2)),
+        Mistake("padded-the-remainder", "You padded by `H % m`: that is what is too much. What is missing is `-H % m`.",
+                variant(pad=lambda H, W, m: (0, W % m, 0, H % m))),
+        Mistake("cropped-minus-zero", MINUS_ZERO, variant(crop=crop_off)),
+        Mistake("layer-too-many", ONE_MORE, variant(up=lambda sizes: [sizes[0], *sizes])),
+        Mistake("last-layer-forgotten", "Your decoder stops one layer early: the last one goes back to C channels and "
+                "to the full size.", variant(up=lambda sizes: sizes[:-1])),
         Mistake("swapped-sides",
                 "You swapped the sides: `F.pad` wants the last axis first, (left, right, top, bottom).",
                 variant(pad=lambda H, W, m: (0, -H % m, 0, -W % m))),
@@ -580,6 +664,10 @@ parameters = Exercise(
                 lambda C, widths: 385 * C + 46_200),
         Mistake("one-channel-gate", "Your last layer has one output channel. The gate has C.",
                 partial(parameter_count, out=1)),
+        Mistake("layer-too-many", ONE_MORE,
+                lambda C, widths: parameter_count(C, widths) + 16 * widths[-1] ** 2 + widths[-1]),
+        Mistake("last-layer-forgotten", "The decoder's last layer is missing: from the first width back to C.",
+                lambda C, widths: parameter_count(C, widths) - 16 * widths[0] * C - C),
         Mistake("first-and-last-forgotten", "The layers from C and back to C are missing.",
                 lambda C, widths: parameter_count(widths[0], widths[1:]) if len(widths) > 1 else 0),
         Mistake("counted-one-bias", "A layer has one bias per output channel, not one in all.",

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
 from attncourse.bam import BAM
 from attncourse.checks.cases import call, describe, gradients, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.compare import Problem, kind, plain, show
 from attncourse.checks.engine import Case, Exercise, Mistake
 
 # --- padding ---------------------------------------------------------------------------------------------------------
@@ -22,8 +23,8 @@ padding = Exercise(
         values(kernel_size=3, dilation=1),
         values(kernel_size=3, dilation=2),
         values(kernel_size=3, dilation=4),
-        values(kernel_size=1, dilation=4),
         values(kernel_size=5, dilation=1),
+        values(kernel_size=1, dilation=4),
         values(kernel_size=5, dilation=3),
         values(kernel_size=7, dilation=2),
     ),
@@ -38,10 +39,14 @@ padding = Exercise(
                 lambda k, d: d * (k - 1)),
         Mistake("half-of-k", "You took half of k. The middle tap needs no room: it is half of k - 1.",
                 lambda k, d: d * k // 2, lambda k, d: round(d * k / 2), lambda k, d: d * k / 2),
-        Mistake("gaps-counted", "You counted the skipped pixels. Taps stand d apart: d - 1 skipped, and the tap.",
+        Mistake("gaps-counted", "You counted the skipped pixels only. From tap to tap it is d: d - 1 skipped "
+                                "pixels, then the tap.",
                 lambda k, d: d - 1, lambda k, d: (d - 1) * (k // 2), lambda k, d: (d - 1) * (k - 1)),
         Mistake("extent", "That is how wide the dilated kernel is. Padding is how far it reaches to one side.",
-                lambda k, d: d * (k - 1) + 1, lambda k, d: d * k),
+                lambda k, d: d * (k - 1) + 1),
+        Mistake("all-of-k", "You took d times the whole kernel. Count the steps from the middle tap to the outermost: "
+                            "half of k - 1, each d long.",
+                lambda k, d: d * k),
         Mistake("added", "You added the dilation. It multiplies: every step between taps becomes d long.",
                 lambda k, d: k // 2 + d, lambda k, d: k // 2 + d - 1, lambda k, d: k + d - 1,
                 lambda k, d: (k + d) // 2, lambda k, d: (k + d - 1) // 2),
@@ -51,7 +56,8 @@ padding = Exercise(
     hints=(
         "How far from the middle tap is the outermost one, when the taps stand d apart?",
         "A kernel of odd size k has (k - 1) / 2 taps on each side of the middle. Each step between taps is d pixels.",
-        "`dilation * ... // 2`, where the dots are the number of steps in the whole kernel. For 3×3 and d = 4 it is 4.",
+        "`dilation * ... // 2`, where the dots are the number of steps in the whole kernel. A 3×3 kernel has 2 steps, "
+        "so at d = 4 the padding is 4.",
     ),
     tested="kernels 1, 3, 5 and 7 with dilations from 1 to 4; a whole number",
 )
@@ -68,21 +74,29 @@ def stacked(dilations: list[int], taps: Callable[[int], tuple[int, ...]] = lambd
     return sorted(set(sums(dilations, taps)))
 
 
+def offsets_case(dilations: list[int]) -> Case:
+    """The offsets; the right ones in any other order are told so, whatever that order is."""
+    def probe(answer: Callable) -> object:
+        given = list(dilations)
+        got = answer(given)
+        if given != dilations:
+            raise Problem("mutated-input", "Your code changed the list that it was given (`pop`, `append`, `sort`, …). "
+                          "Whoever called it may still need it: work on a copy, `dilations = list(dilations)`.")
+        if isinstance(got, list | tuple) and all(isinstance(offset, Integral) for offset in got):
+            expected = stacked(dilations)
+            if list(got) != expected and sorted(got) == expected:
+                raise Problem("unsorted", "The offsets are right, but not in rising order.\nExpected "
+                              f"{show(expected)}, got {show(plain(got))}.")
+        return got
+    return Case(describe(dilations=dilations), probe)
+
+
 offsets = Exercise(
     id="bam.offsets",
     title="What stacked dilated layers see",
     reference=stacked,
     cases=(
-        values(dilations=[1]),
-        values(dilations=[4]),
-        values(dilations=[1, 1]),
-        values(dilations=[4, 4]),
-        values(dilations=[1, 2]),
-        values(dilations=[2, 1]),
-        values(dilations=[1, 4]),
-        values(dilations=[3, 3, 3]),
-        values(dilations=[1, 2, 4]),
-        values(dilations=[]),
+        *map(offsets_case, ([1], [4], [1, 1], [4, 4], [1, 2], [2, 1], [1, 4], [3, 3, 3], [1, 2, 4], [])),
     ),
     mistakes=(
         Mistake("everything-between",
@@ -105,8 +119,11 @@ offsets = Exercise(
                 partial(stacked, taps=lambda d: (-d, d))),
         Mistake("one-sided", "You look to one side. Each layer has taps at -d, 0 and d.",
                 partial(stacked, taps=lambda d: (0, d)), partial(stacked, taps=lambda d: (-d, 0)),
-                partial(stacked, taps=lambda d: (0, d, 2 * d)), lambda ds: [o for o in stacked(ds) if o >= 0],
-                lambda ds: [o for o in stacked(ds) if o > 0]),
+                lambda ds: [o for o in stacked(ds) if o >= 0], lambda ds: [o for o in stacked(ds) if o > 0]),
+        Mistake("starts-at-0",
+                "Your offsets start at 0: you look to one side, or you count from the corner. Count from the output "
+                "pixel: each layer has taps at -d, 0 and d.",
+                partial(stacked, taps=lambda d: (0, d, 2 * d))),
         Mistake("dilation-ignored", "You took every dilation as 1.", lambda ds: stacked([1] * len(ds))),
         Mistake("same-dilation",
                 "You took one dilation for all layers. Each layer has its own.",
@@ -116,10 +133,6 @@ offsets = Exercise(
                 partial(stacked, taps=lambda d: (-2 * d, -d, 0, d, 2 * d))),
         Mistake("duplicates", "An offset that is reached in several ways stands in your list several times.",
                 lambda ds: sorted(sums(ds, lambda d: (-d, 0, d))), lambda ds: sums(ds, lambda d: (-d, 0, d))),
-        Mistake("unsorted", "The offsets are right, but not in rising order.",
-                lambda ds: list(dict.fromkeys(sums(ds, lambda d: (-d, 0, d)))), lambda ds: stacked(ds)[::-1],
-                lambda ds: list(dict.fromkeys(sums(ds, lambda d: (0, -d, d)))),
-                lambda ds: list(dict.fromkeys(sums(ds, lambda d: (0, d, -d)))), lambda ds: list(set(stacked(ds)))),
         Mistake("a-number", "You returned one number. The offsets themselves are asked for, as a list.",
                 lambda ds: len(stacked(ds)), lambda ds: 2 * sum(ds) + 1, lambda ds: sum(ds)),
         Mistake("nothing-without-layers", "With no layer at all, a pixel still sees itself: [0].",
@@ -174,8 +187,10 @@ join = Exercise(
         Mistake("wrong-axis-and-no-shortcut",
                 "Two things: `what`, (B, C), needs two more axes, (B, C, 1, 1), and x itself is missing: x + x · M.",
                 lambda x, c, s: x * (c + s).sigmoid(), lambda x, c, s: x * (c[..., None] + s).sigmoid()),
-        Mistake("returned-gate", "You returned the gate. Return x scaled by it.",
-                partial(joined, apply=lambda x, M: 1 + M), partial(joined, apply=lambda x, M: M)),
+        Mistake("returned-gate", "You returned the gate, 1 + M. Return x scaled by it.",
+                partial(joined, apply=lambda x, M: 1 + M)),
+        Mistake("returned-map", "You returned the attention map M. Return x scaled by the gate, x + x · M.",
+                partial(joined, apply=lambda x, M: M)),
         Mistake("added-gate", "You added M to x. The second x is missing: x + x · M.",
                 partial(joined, apply=torch.add)),
         Mistake("one-inside-sigmoid", "The 1 is inside the sigmoid. It is added to the sigmoid's result: 1 + σ(…).",
@@ -236,21 +251,25 @@ class SpatialBranch(nn.Module):
     """BAM's spatial branch; each argument is the right part unless a mistake replaces it."""
 
     def __init__(self, channels, reduction=16, dilation=4, *, hidden=lambda C, r: max(1, C // r), pad=identity,
-                 dilations=lambda d: (d, d), relus=(True, True, True), norm="end", bias=True, maps=lambda C: 1,
-                 end=identity, before_norm=identity, detach=False, apply=lambda x, Ms: Ms):
+                 dilations=lambda d: (d, d), relus=(True, True, True), norm="end", bias=True,
+                 shared=False, ends=True, maps=lambda C: 1, end=identity, before_norm=identity,
+                 detach=False, apply=lambda x, Ms: Ms):
         super().__init__()
         width = hidden(channels, reduction)
         self.steps = nn.Sequential()
         layers = [nn.Conv2d(channels, width, 1, bias=bias)]
         layers += [nn.Conv2d(width, width, 3, padding=pad(d), dilation=d, bias=bias) for d in dilations(dilation)]
-        for layer, relu in zip(layers, [*relus, *[True] * len(layers)]):
+        if shared:
+            layers[2] = layers[1]
+        normed = {"inside": (0, 1, 2), "behind 3×3": (1, 2), "behind 1×1": (0,)}.get(norm, ())
+        for i, (layer, relu) in enumerate(zip(layers, [*relus, *[True] * len(layers)])):
             self.steps.append(layer)
-            if norm in ("inside", "both"):
+            if i in normed:
                 self.steps.append(nn.BatchNorm2d(width))
             if relu:
                 self.steps.append(nn.ReLU())
         self.steps.append(nn.Conv2d(width, maps(channels), 1, bias=bias))
-        self.norm = nn.BatchNorm2d(maps(channels)) if norm in ("end", "both") else nn.Identity()
+        self.norm = nn.BatchNorm2d(maps(channels)) if ends and norm != "none" else nn.Identity()
         self.end, self.before_norm, self.detach, self.finish = end, before_norm, detach, apply
 
     def forward(self, x):
@@ -263,6 +282,14 @@ class UndilatedPadded(SpatialBranch):
 
     def __init__(self, channels, reduction=16, dilation=4):
         super().__init__(channels, reduction, dilation, dilations=lambda d: (1, 1), pad=lambda _: dilation)
+
+
+class OnePadding1(SpatialBranch):
+    """One of the two 3×3 layers with padding 1."""
+
+    def __init__(self, channels, reduction=16, dilation=4, first=True):
+        super().__init__(channels, reduction, dilation)
+        self.steps[2 if first else 4].padding = (1, 1)
 
 
 def build(answer: Callable, channels: int, reduction: int | None = None, dilation: int | None = None) -> nn.Module:
@@ -365,6 +392,15 @@ spatial = Exercise(
         Mistake("one-layer-dilated", "One of your two 3×3 layers is not dilated.",
                 variant(dilations=lambda d: (1, d)), variant(dilations=lambda d: (d, 1))),
         Mistake("one-layer", "There is one 3×3 layer. BAM has two.", variant(dilations=lambda d: (d,))),
+        Mistake("one-layer-padding-1",
+                "Two things: there is one 3×3 layer, and BAM has two; and its padding is 1 whatever the dilation is: "
+                "it takes padding=dilation.", variant(dilations=lambda d: (d,), pad=lambda d: 1)),
+        Mistake("one-layer-twice",
+                "You use one 3×3 layer twice. The two 3×3 layers need weights of their own: make two nn.Conv2d.",
+                variant(shared=True)),
+        Mistake("one-padding-1",
+                "One of your 3×3 layers has padding 1 whatever the dilation is: the map shrinks. It takes "
+                "padding=dilation.", OnePadding1, partial(OnePadding1, first=False)),
         Mistake("three-layers", "There are three 3×3 layers. BAM has two.", variant(dilations=lambda d: (d, d, d))),
         Mistake("reduction-ignored", "Your hidden layers do not use `reduction`.",
                 *(variant(hidden=lambda C, r, n=n: max(1, C // n)) for n in (16, 8, 4, 2, 1))),
@@ -375,8 +411,9 @@ spatial = Exercise(
         Mistake("hidden-width-0-and-more",
                 "With C below r, C // r is 0: take max(1, C // r). Something else is wrong too; mend this first.",
                 *(variant(hidden=lambda C, r: C // r, **other) for other in (
-                    {"pad": lambda d: 1}, {"pad": lambda d: 0}, {"norm": "none"}, {"norm": "inside"}, {"norm": "both"},
-                    {"relus": (False, False, False)}, {"end": torch.sigmoid}, {"bias": False}))),
+                    {"pad": lambda d: 1}, {"pad": lambda d: 0}, {"norm": "none"}, {"norm": "inside"},
+                    {"norm": "inside", "ends": False}, {"relus": (False, False, False)}, {"end": torch.sigmoid},
+                    {"bias": False}))),
         Mistake("no-relu", "The ReLUs are missing. Without them the whole branch is one linear map.",
                 variant(relus=(False, False, False))),
         Mistake("relu-missing", "One hidden layer has no ReLU behind it. All three have one.",
@@ -391,7 +428,13 @@ spatial = Exercise(
         Mistake("no-batch-norm", "The BatchNorm at the end is missing.", variant(norm="none")),
         Mistake("batch-norm-inside",
                 "You put BatchNorm after each hidden layer, as the authors' code does. Here, as in the paper, there is "
-                "one, at the end.", variant(norm="inside"), variant(norm="both")),
+                "one, at the end.", variant(norm="inside", ends=False), variant(norm="inside")),
+        Mistake("batch-norm-behind-3×3",
+                "You put BatchNorm behind both 3×3 layers. Here, as in the paper, there is one, at the end.",
+                variant(norm="behind 3×3"), variant(norm="behind 3×3", ends=False)),
+        Mistake("batch-norm-behind-first",
+                "You put BatchNorm behind the first layer. Here, as in the paper, there is one, at the end.",
+                variant(norm="behind 1×1"), variant(norm="behind 1×1", ends=False)),
         Mistake("map-per-channel", "You made one map per channel. The branch says where, for all channels: one map.",
                 variant(maps=identity)),
         Mistake("returned-product", "You scaled x. The branch returns its map alone, (B, 1, H, W).",

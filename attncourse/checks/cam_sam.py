@@ -1,6 +1,7 @@
 """Checkers of chapter 04: the two pooled maps, the channel gate of CAM, and SAM as a module."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -28,11 +29,24 @@ def along(axes: int | tuple[int, ...]) -> Callable:
     return lambda x: torch.cat([x.mean(axes, keepdim=True), x.amax(axes, keepdim=True)], 1)
 
 
+def named_pair(case: Case) -> Case:
+    """The case, with a name for the crash that the pair of `torch.max` leads to."""
+    def probe(answer: Callable) -> object:
+        try:
+            return case.probe(answer)
+        except TypeError as error:
+            if "return_types" not in str(error):
+                raise
+            raise Problem("pair-not-values", "torch.max with an axis returns a pair, (values, indices); take [0].") \
+                from error
+    return replace(case, probe=probe)
+
+
 spatial_stack = Exercise(
     id="cam_sam.spatial_stack",
     title="Two maps: mean and maximum over the channels",
     reference=stack,
-    cases=(
+    cases=tuple(map(named_pair, (
         values(x=tensor([[[[0, 2]], [[4, 1]]]])),
         values(x=tensor([[[[1], [-3]], [[5], [-1]], [[0], [-2]]]])),
         values(x=tensor([[[[1, 2]], [[3, 0]]], [[[-1, 4]], [[-5, 2]]]])),
@@ -41,7 +55,7 @@ spatial_stack = Exercise(
         values(x=randn(3, 1, 3, 3, seed=2)),
         values(x=randn(2, 5, 5, 5, seed=3)),
         gradients(x=randn(2, 3, 2, 3, seed=4)),
-    ),
+    ))),
     mistakes=(
         Mistake("swapped-order", "The two maps are right, in the other order. The authors' code stacks [max, avg]; "
                 "the paper, timm and this exercise stack [avg, max].", pair(torch.amax, torch.mean)),
@@ -53,6 +67,10 @@ spatial_stack = Exercise(
                 along(2), along(3)),
         Mistake("pooled-over-batch", "You pooled over the images of the batch. The channels are axis 1.", along(0),
                 lambda x: torch.cat([x.mean(0, keepdim=True), x.amax(0, keepdim=True)], 0)),
+        Mistake("pooled-over-batch-too", "You pooled over the images as well as the channels. Each image has its own "
+                "two maps: pool over axis 1 alone.", along((0, 1)),
+                lambda x: torch.stack([x.mean((0, 1)), x.amax((0, 1))]),
+                lambda x: torch.stack([x.mean((0, 1)), x.amax((0, 1))])[None]),
         Mistake("average-twice", "Both maps are the mean: the `x1 + x1` of this module. The second is the maximum.",
                 pair(torch.mean, torch.mean)),
         Mistake("maximum-twice", "Both maps are the maximum. The first is the mean.", pair(torch.amax, torch.amax)),
@@ -143,13 +161,13 @@ channel_gate = Exercise(
     title="CAM's gate: two squeezes, one MLP",
     reference=gate,
     cases=(
-        values(x=tensor([[[[0, 2]], [[1, -3]]]]), w1=tensor([[1, 1]]), b1=tensor([1]), w2=tensor([[1], [-1]]),
+        values(x=tensor([[[[0, 2, 1]], [[1, -3, -1]]]]), w1=tensor([[1, 1]]), b1=tensor([1]), w2=tensor([[1], [-1]]),
                b2=tensor([0, 1])),
         values(x=tensor([[[[1, 3]]]]), w1=tensor([[1]]), b1=tensor([-2.5]), w2=tensor([[2]]), b2=tensor([-1])),
         values(x=tensor([[[[-1, 1]]], [[[2, 2]]]]), w1=tensor([[2]]), b1=tensor([0.5]), w2=tensor([[-1]]),
                b2=tensor([0.5])),
         values(**weights(4, 2, (3, 4, 5))),
-        values(**weights(3, 3, (2, 5, 5), seed=10)),
+        values(**weights(3, 3, (2, 4, 3), seed=10)),
         values(**weights(5, 2, (1, 7, 7), seed=20)),
         values(**{name: value.double() for name, value in weights(7, 3, (2, 3, 2), seed=30).items()}),
         gradients(**weights(4, 3, (3, 2, 3), seed=40)),
@@ -158,8 +176,9 @@ channel_gate = Exercise(
         Mistake("added-before-mlp", "You added mean and maximum first and ran the MLP once. Each goes through the MLP "
                 "alone; the two outputs are added. With a ReLU between, that is not the same.",
                 added_before, partial(added_before, scale=0.5)),
-        Mistake("second-bias-once", "You added the two hidden layers and used the second layer once. That saves a "
-                "product and is nearly right, but each output has its bias: b2 counts twice.", hidden_added),
+        Mistake("second-bias-once", "b2 counts once in your answer, and must count twice: each of the two outputs has "
+                "its bias. (It also counts once if you add the hidden layers and use the second layer once.)",
+                hidden_added),
         Mistake("average-only", "The maximum is missing: this is SE's gate.", partial(no_sum, pool=mean_of)),
         Mistake("maximum-only", "The mean is missing.", partial(no_sum, pool=max_of)),
         Mistake("average-twice", "You added the mean's output to itself, `x1 + x1`. The second term is the maximum's.",
@@ -205,7 +224,8 @@ channel_gate = Exercise(
                 *(partial(gate, avg=lambda x, n=n: F.avg_pool2d(x, n).flatten(1),
                           maximum=lambda x, n=n: F.max_pool2d(x, n).flatten(1)) for n in (5, 7))),
         Mistake("pooled-over-channels", "You pooled over the channels: that is SAM's stack. CAM pools over space.",
-                partial(gate, avg=lambda x: x.mean(1).flatten(1), maximum=lambda x: x.amax(1).flatten(1))),
+                partial(gate, avg=lambda x: x.mean(1).flatten(1), maximum=lambda x: x.amax(1).flatten(1)),
+                partial(gate, avg=lambda x: x.mean(1), maximum=lambda x: x.amax(1))),
         Mistake("averaged-batch", "You pooled over the batch as well. Each image gets its own gates.",
                 lambda x, *rest: gate(x, *rest, avg=lambda x: x.mean((0, 2, 3))[None],
                                       maximum=lambda x: x.amax((0, 2, 3))[None]).expand(len(x), -1),
@@ -328,6 +348,7 @@ spatial_block = Exercise(
     title="SAM as a module",
     reference=SpatialAttention,
     cases=(
+        block_output(randn(1, 2, 3, 4), 3),
         block_output(tensor([[[[1]], [[-2]]]]), 1),
         block_output(tensor([[[[1]], [[-2]]]]), 3),
         block_output(tensor([[[[1, 3]], [[-2, 0]]]]), 3),
@@ -340,13 +361,14 @@ spatial_block = Exercise(
         block_parameters(),
         block_parameters(1),
         Case("YourBlock(kernel_size=4)", even_kernel, "even-kernel-accepted",
-             "An even kernel has no middle: with any padding the map changes its size. Raise a ValueError for it."),
+             "An even kernel has no middle: with the same padding on both sides the map changes its size. Raise a "
+             "ValueError for it."),
         Case("the gradients of YourBlock(kernel_size=3)", block_gradients, "wrong-gradient",
              "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
     ),
     mistakes=(
-        Mistake("even-kernel-accepted", "An even kernel has no middle: with any padding the map changes its size. "
-                "Raise a ValueError for it.", variant(check=False)),
+        Mistake("even-kernel-accepted", "An even kernel has no middle: with the same padding on both sides the map "
+                "changes its size. Raise a ValueError for it.", variant(check=False)),
         Mistake("kernel-size-ignored", "Your convolution does not use `kernel_size`.",
                 *(variant(size=lambda k, n=n: n, check=check) for n in (7, 3) for check in (True, False))),
         Mistake("fixed-padding", "Your padding does not fit every kernel size. It has to be k // 2, or the map changes "
@@ -374,7 +396,8 @@ spatial_block = Exercise(
                 variant(stack=pair(torch.sum, torch.amax))),
         Mistake("no-batch-norm", "The BatchNorm after the convolution is missing.", variant(norm=no_norm),
                 variant(norm=no_norm, bias=True)),
-        Mistake("conv-bias", "Your convolution has a bias. BatchNorm subtracts it again: leave it out.",
+        Mistake("conv-bias", "Your convolution has a bias. In training BatchNorm subtracts it again, so it is "
+                "wasted; with fixed statistics, as here, it shifts the result. Leave it out.",
                 variant(bias=True)),
         Mistake("norm-before-conv", "BatchNorm stands before the convolution. It comes after it.",
                 variant(order=("norm", "conv", "outer"))),
@@ -403,6 +426,6 @@ spatial_block = Exercise(
         "`nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)`. In `forward`: `m = "
         "self.norm(self.conv(stack)).sigmoid()`, (B, 1, H, W), and return `x * m`.",
     ),
-    tested="values with copied weights on 8 maps: non-square, 1×1, one image and several, kernels of 1, 3, 5 and 7, "
+    tested="values with copied weights on 9 maps: non-square, 1×1, one image and several, kernels of 1, 3, 5 and 7, "
            "train and eval, float64; 2·k² + 2 parameters; an even kernel; gradients of x and of every parameter",
 )

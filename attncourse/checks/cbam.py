@@ -451,6 +451,7 @@ block = Exercise(
         block_output(tensor([[[[1, 3]], [[-2, 0]]]]), 2, 3),
         block_output(tensor([[[[1], [3]], [[0.5], [0]], [[2], [-1]]]]), 16, 3),
         block_output(randn(1, 7, 4, 3, seed=1), 3, 5),
+        block_output(randn(2, 1, 3, 4, seed=5), 16, 3),
         block_output(randn(3, 8, 3, 5, seed=2), 4, 7),
         block_output(randn(2, 8, 9, 7, seed=3).double(), 2, 9),
         block_output(randn(2, 32, 2, 2, seed=6), 4, 3),
@@ -473,6 +474,9 @@ block = Exercise(
                 variant(apply=lambda x, channel, spatial: channel_then_spatial(x, spatial, channel))),
         Mistake("parallel", "Your spatial gate looks at x. It looks at what the channel gate let through.",
                 variant(apply=lambda x, channel, spatial: x * channel(x) * spatial(x))),
+        Mistake("gates-added", "You added the two gates. CBAM multiplies by one after the other.",
+                variant(apply=lambda x, channel, spatial: x * (channel(x) + spatial(x))),
+                variant(apply=lambda x, channel, spatial: x * (channel(x) + spatial(x * channel(x))))),
         Mistake("first-gate-lost", "You scaled x by the spatial gate: the channel gate's product is lost.",
                 variant(apply=lambda x, channel, spatial: x * spatial(x * channel(x)))),
         Mistake("spatial-missing", "The spatial gate is missing: this is CAM alone.", ChannelOnly,
@@ -525,7 +529,8 @@ block = Exercise(
                 variant(norm=False, conv_bias=True)),
         Mistake("no-biases", "The MLP lacks its biases. The authors' code has one in each layer.", variant(bias=False)),
         Mistake("conv-bias",
-                "The convolution has a bias. The BatchNorm behind it subtracts it again: pass `bias=False`.",
+                "The convolution has a bias. In training BatchNorm subtracts it again, so it is wasted; with fixed "
+                "statistics, as here, it shifts the result. Pass `bias=False`.",
                 variant(conv_bias=True)),
         Mistake("kernel-ignored", "Your convolution does not use `kernel_size`.",
                 *(variant(kernel=lambda k, n=n: n) for n in (7, 3))),
@@ -565,9 +570,9 @@ block = Exercise(
         "`hidden = max(1, channels // reduction)`; `nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, "
         "bias=False)`; `nn.BatchNorm2d(1)`. The channel gate needs `[:, :, None, None]`.",
     ),
-    tested="values with copied weights on 8 maps: non-square, 1×1, one image and several, odd channel counts, C below "
-           "r, kernels 3 to 9, train and eval, float64; 2·C·c' + C + c' + 2·k² + 2 parameters; gradients of x and of "
-           "every parameter; alone and in a batch",
+    tested="values with copied weights on 9 maps: non-square, 1×1, one image and several, odd channel counts, one "
+           "channel, C below r, kernels 3 to 9, train and eval, float64; 2·C·c' + C + c' + 2·k² + 2 parameters; "
+           "gradients of x and of every parameter; alone and in a batch",
 )
 
 # --- parameters_added ------------------------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ def show(value: object) -> str:
         if len(value) > SHOWN:
             return f"{len(value)} values"
         left, right = "()" if isinstance(value, tuple) else "[]"
-        return left + ", ".join(map(show, value)) + right
+        comma = "," if isinstance(value, tuple) and len(value) == 1 else ""  # (3,) is a tuple, (3) is not
+        return left + ", ".join(map(show, value)) + comma + right
     if isinstance(value, float):
         text = f"{value + 0.0:.4g}"  # + 0.0 turns -0.0 into 0.0
         return text + ".0" if text.removeprefix("-").isdigit() else text

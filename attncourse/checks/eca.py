@@ -48,6 +48,7 @@ kernel_size = Exercise(
         values(channels=64, gamma=1, b=1),
         values(channels=256, gamma=1, b=0),
         values(channels=256, gamma=1.5, b=3),
+        values(channels=6, gamma=1.25, b=0),
         values(channels=8, gamma=2, b=-9),
         Case("kernel_size(128), with the defaults of gamma and b", lambda answer: answer(128), "defaults",
              "With γ and b given your values are right. Left out, they should be gamma=2 and b=1."),
@@ -57,7 +58,8 @@ kernel_size = Exercise(
                 "You go down where t is even. At 8, 128 and 2048 channels t is exactly 2, 4 and 6, as far from one odd "
                 "number as from the next; the rule goes up.",
                 from_t(lambda t: int(t) if int(t) % 2 else max(1, int(t) - 1)),
-                from_t(lambda t: max(1, 2 * math.ceil(t / 2) - 1))),
+                from_t(lambda t: max(1, 2 * math.ceil(t / 2) - 1)),
+                from_t(lambda t: int(t) if int(t) % 2 else int(t) - 1)),
         Mistake("even-kernel", "You returned an even number. An even kernel has no middle channel: make it odd.",
                 from_t(int), from_t(round), from_t(math.ceil)),
         Mistake("added-1-always", "You added 1 always. Add it where t is even, and only there.",
@@ -68,6 +70,9 @@ kernel_size = Exercise(
                 from_t(lambda t: odd_up(round(t))), from_t(lambda t: odd_up(int(t + 0.5)))),
         Mistake("rounded-up", "You rounded t up first. Cut it: `int(t)` drops what is behind the point.",
                 from_t(lambda t: odd_up(math.ceil(t)))),
+        Mistake("cut-too-early", "You cut before you divided. Cut once, at the end: t itself.",
+                from_t(odd_up, lambda C, gamma, b: int(abs(int(math.log2(C) + b) / gamma))),
+                from_t(odd_up, lambda C, gamma, b: int(abs((int(math.log2(C)) + b) / gamma)))),
         Mistake("at-least-3", "You never go below 3, as timm does. The formula gives 1 for fewer than 8 channels.",
                 from_t(lambda t: max(3, cut(t)))),
         Mistake("natural-logarithm", "You took the natural logarithm. The formula has the logarithm to base 2.",
@@ -137,6 +142,7 @@ gate = Exercise(
     reference=gate_from(logits),
     cases=(
         values(z=tensor([[1, 2]]), w=tensor([0.5])),
+        values(z=tensor([[2], [-1]]), w=tensor([0.5, -1, 2])),
         values(z=tensor([[1, 2, -1]]), w=tensor([1, 2, 4])),
         values(z=tensor([[0, 1, 0, 0], [2, 0, 0, 1]]), w=tensor([0.5, -1, 2])),
         values(z=randn(3, 7), w=randn(5, seed=1)),
@@ -178,6 +184,10 @@ gate = Exercise(
         Mistake("along-batch",
                 "Your kernel slides over the images of the batch. It slides over the channels of each image.",
                 gate_from(along_batch)),
+        Mistake("axes-swapped",
+                "Your convolution got (B, C, 1): for it that is C channels of length 1, which fits only where C is 1. "
+                "It wants (B, 1, C).",
+                gate_from(lambda z, w: F.conv1d(z[..., None], w.view(1, 1, -1), padding=len(w) // 2)[..., 0])),
         Mistake("averaged-batch", "You averaged over the batch. Each image has its own gates.",
                 gate_from(lambda z, w: logits(z.mean(0, keepdim=True), w)),
                 gate_from(lambda z, w: logits(z.mean(0, keepdim=True), w).expand_as(z))),
@@ -227,6 +237,10 @@ def checked(answer: Callable, block: object) -> nn.Module:
         raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
     if answer is not ECA and any(isinstance(module, ECA) for module in block.modules()):
         raise Problem("used-eca", "Your block is made of the course's ECA. Build it yourself.")
+    if not any(p.numel() for p in block.parameters()):
+        raise Problem("no-parameters",
+                      "Your block has 0 parameters, so nothing in it can be trained. Make the weights an nn.Parameter, "
+                      "or register the layer: `self.conv = ...` itself, not a list that holds it.")
     return block
 
 
@@ -426,6 +440,12 @@ block = Exercise(
                 variant(apply=lambda x, s: x + x * s[:, :, None, None])),
         Mistake("wrong-axis", "Your gates, (B, C), landed on H and W. Give them two more axes before you multiply.",
                 variant(apply=lambda x, s: x * s), variant(apply=lambda x, s: x * s[..., None])),
+        Mistake("wrong-axis",
+                "Your gates are (B, 1, C), as the convolution gives them. Take the 1 away with `[:, 0]`, and give them "
+                "two axes behind before you multiply.",
+                variant(apply=lambda x, s: x * s[:, None]), variant(apply=lambda x, s: x * s[:, None, :, None]),
+                variant(apply=lambda x, s: x * s[:, None, None]),
+                variant(apply=lambda x, s: x * s[:, None][:, :, None, None])),
         Mistake("summed", "You squeezed with a sum. ECA takes the mean.", variant(pool=lambda x: x.sum((2, 3)))),
         Mistake("maximum", "You squeezed with the maximum. ECA takes the mean.",
                 variant(pool=lambda x: x.amax((2, 3)))),
@@ -555,6 +575,12 @@ unshared = Exercise(
         Mistake("shared", "All channels share the same k weights: that is ECA itself. Here each has its own row.",
                 unshared_with(shape=lambda C, k: (k,)), unshared_with(rows=lambda weight: weight[:1]),
                 unshared_with(rows=lambda weight: weight.mean(0, keepdim=True))),
+        Mistake("all-rows",
+                "Each window was multiplied by all rows: `windows @ weight.T` is (B, C, C). It needs its own row only.",
+                unshared_with(mix=lambda windows, weight: windows @ weight.T),
+                unshared_with(mix=lambda windows, weight: (windows @ weight.T).sum(2)),
+                unshared_with(mix=lambda windows, weight: (windows @ weight.T).mean(2)),
+                unshared_with(mix=lambda windows, weight: (windows @ weight.T)[:, :, 0])),
         Mistake("full-matrix", "Every gate sees every channel: C · C weights. Here each sees its k neighbours.",
                 FullMatrix),
         Mistake("own-mean-only",

@@ -155,20 +155,32 @@ class Exercise:
         failing = next((i for i, (got, want) in enumerate(zip(seen, expected)) if not got.like(want)), None)
         if failing is None:
             return CheckResult(self.id, "passed", message=f"Tested: {self.tested}.")
-        return self.diagnose(self.cases[failing], seen[failing], expected[failing], self.recognise(seen, failing))
+        mistake, all_of_it = self.recognise(seen, expected, failing)
+        return self.diagnose(self.cases[failing], seen[failing], expected[failing], mistake, all_of_it)
 
-    def recognise(self, seen: list[Outcome], failing: int) -> Mistake | None:
-        """The mistake that looks like the answer in every case. Crashes alone are no likeness: anything can crash."""
+    def recognise(self, seen: list[Outcome], expected: list[Outcome], failing: int) -> tuple[Mistake | None, bool]:
+        """The mistake that looks like the answer in every case, and True. Or, where the answer makes several mistakes,
+        one that looks like it in the failing case and wherever else that mistake shows, and False.
+
+        Crashes alone are no likeness: anything can crash.
+        """
         if all(outcome.cause for outcome in seen):
-            return None
-        order = sorted(range(len(seen)), key=lambda i: i != failing)  # most mistakes look different there
+            return None, True
+        partly: list[tuple[int, Mistake]] = []
         for mistake in self.mistakes:
             for wrong in mistake.wrong:
-                if all(seen[i].like(attempt(self.cases[i], wrong)) for i in order):
-                    return mistake
-        return None
+                if not seen[failing].like(attempt(self.cases[failing], wrong)):
+                    continue
+                outcomes = [attempt(case, wrong) for case in self.cases]
+                if all(got.like(outcome) for got, outcome in zip(seen, outcomes)):
+                    return mistake, True
+                shows = [i for i, (outcome, want) in enumerate(zip(outcomes, expected)) if not outcome.like(want)]
+                if all(seen[i].like(outcomes[i]) for i in shows) and not all(outcomes[i].cause for i in shows):
+                    partly.append((len(shows), mistake))
+        return max(partly, key=lambda pair: pair[0], default=(0, None))[1], False
 
-    def diagnose(self, case: Case, got: Outcome, want: Outcome, mistake: Mistake | None) -> CheckResult:
+    def diagnose(self, case: Case, got: Outcome, want: Outcome, mistake: Mistake | None,
+                 all_of_it: bool) -> CheckResult:
         cause, message = (got.cause, got.message) if got.cause else difference(got.value, want.value)
         if cause == "wrong-values":
             cause, message = case.cause, case.message
@@ -178,6 +190,8 @@ class Exercise:
             message += f"\n{comparison(got.value, want.value)}"
         elif mistake is not None:
             message += f"\nWhat you see of it: {got.message}"
+        if mistake is not None and not all_of_it:
+            message += "\nSomething else is wrong, too: mend this first, then check again."
         return self.failed(cause, message, case.shown)
 
 

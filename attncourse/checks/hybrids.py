@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from attncourse.cam_sam import SpatialAttention
 from attncourse.checks.cases import call, describe, gradients_of, randn, tensor
-from attncourse.checks.compare import Problem, kind, plain
+from attncourse.checks.compare import Problem, kind
 from attncourse.checks.engine import Case, Exercise, Mistake
 from attncourse.eca import ECA, eca_kernel_size
 from attncourse.hybrids import AttentionSequence
@@ -42,21 +43,34 @@ SMALL = tensor([[[[1, 3]], [[8, 0]]]])  # two channels, two positions
 # --- two_gates -------------------------------------------------------------------------------------------------------
 
 
-def after_first(x, first, second):
-    y = x * first(x)
-    return y * second(y)
+def both_gates(x, first, second):
+    s = first(x)
+    return s * second(x * s)
+
+
+def product_in_place(x, first, second):
+    """`s *= …`: the first gate has no room for the product, and autograd still needs it."""
+    s = first(x)
+    s *= second(x * s)
+    return s
+
+
+def spread(gate: object, x: Tensor) -> object:
+    """A gate of the size of x, whether the answer has left the spreading to broadcasting or not."""
+    fits = isinstance(gate, Tensor) and gate.ndim == x.ndim and all(a in (1, b) for a, b in zip(gate.shape, x.shape))
+    return gate.expand_as(x) if fits else gate
 
 
 def by_hand(x: Tensor, first: nn.Module, second: nn.Module, words: tuple[str, str]) -> Case:
     shown = f"first(t) = {words[0]}, second(t) = {words[1]}, {describe(x=x)}"
-    return Case(shown, lambda answer: call(answer, x=x, first=first.attention, second=second.attention))
+    return Case(shown, lambda answer: spread(call(answer, x=x, first=first.attention, second=second.attention), x))
 
 
 def real_gates(x: Tensor, spatial_first: bool = False) -> Case:
     def probe(answer: Callable) -> object:
         eca, sam = ECA(x.shape[1], 3).to(x.dtype), SpatialAttention(3, norm=False).to(x.dtype)  # seeded by the engine
         first, second = (sam, eca) if spatial_first else (eca, sam)
-        return call(answer, x=x, first=first.attention, second=second.attention)
+        return spread(call(answer, x=x, first=first.attention, second=second.attention), x)
     names = "a spatial gate, then ECA" if spatial_first else "ECA, then a spatial gate"
     return Case(f"{names}, {describe(x=x)}", probe)
 
@@ -69,8 +83,8 @@ def gate_gradients(answer: Callable) -> list:
 
 two_gates = Exercise(
     id="hybrids.two_gates",
-    title="The second gate sees what the first let through",
-    reference=after_first,
+    title="Two gates in a row are one gate",
+    reference=both_gates,
     cases=(
         by_hand(SMALL, ChannelMeans(), PositionMaxima(), (MEANS, MAXIMA)),
         by_hand(SMALL, PositionMaxima(), ChannelMeans(), (MAXIMA, MEANS)),
@@ -84,50 +98,54 @@ two_gates = Exercise(
     mistakes=(
         Mistake("second-saw-x", "Your second gate was computed on x. It must see the map that the first gate has "
                                 "already scaled.",
-                lambda x, first, second: x * first(x) * second(x)),
-        Mistake("swapped-order", "You applied the second gate first.",
-                lambda x, first, second: after_first(x, second, first)),
-        Mistake("lost-first-gate", "Your second gate sees the right map, but it scales x: the first gate is lost.",
-                lambda x, first, second: x * second(x * first(x))),
-        Mistake("first-only", "You applied the first gate alone.", lambda x, first, second: x * first(x)),
-        Mistake("second-only", "You applied the second gate alone.", lambda x, first, second: x * second(x)),
-        Mistake("gates-as-blocks",
-                "You passed the first gate on to `second`. `first` and `second` return gates, not maps: multiply by "
-                "the first gate before you ask for the second.",
-                lambda x, first, second: second(first(x)), lambda x, first, second: x * second(first(x)),
-                lambda x, first, second: x * first(x) * second(first(x))),
-        Mistake("returned-gate", "You returned the gates. Return the map that both have scaled.",
-                lambda x, first, second: first(x) * second(x * first(x)),
-                lambda x, first, second: first(x) * second(x),
+                lambda x, first, second: first(x) * second(x)),
+        Mistake("swapped-order", "You asked the second gate first.",
+                lambda x, first, second: both_gates(x, second, first)),
+        Mistake("lost-first-gate", "Your second gate sees the right map, but the first gate is lost.",
                 lambda x, first, second: second(x * first(x))),
+        Mistake("first-only", "You returned the first gate alone.", lambda x, first, second: first(x)),
+        Mistake("second-only", "You returned the second gate alone.", lambda x, first, second: second(x)),
+        Mistake("gates-as-blocks",
+                "You passed the first gate on to `second`. `second` wants a map: x times the first gate.",
+                lambda x, first, second: second(first(x)), lambda x, first, second: first(x) * second(first(x))),
+        Mistake("returned-map", "You returned the scaled map. Return the gate: what x is to be multiplied with.",
+                lambda x, first, second: x * both_gates(x, first, second),
+                lambda x, first, second: x * first(x) * second(x), lambda x, first, second: x * second(x * first(x)),
+                lambda x, first, second: x * first(x)),
+        Mistake("divided-by-input", "You divided the scaled map by x. Where x is 0 that gives NaN, although there is a "
+                                    "gate as well.",
+                lambda x, first, second: x * both_gates(x, first, second) / x),
         Mistake("added-gates", "You added the gates. Gates in a row multiply.",
-                lambda x, first, second: x * (first(x) + second(x * first(x))),
-                lambda x, first, second: x * (first(x) + second(x))),
+                lambda x, first, second: first(x) + second(x * first(x)),
+                lambda x, first, second: first(x) + second(x)),
         Mistake("averaged-gates", "You averaged the gates. Gates in a row multiply.",
-                lambda x, first, second: x * (first(x) + second(x * first(x))) / 2,
-                lambda x, first, second: x * (first(x) + second(x)) / 2),
-        Mistake("added-input", "You added a map that had not passed both gates. There is no shortcut here.",
-                lambda x, first, second: x + after_first(x, first, second),
-                lambda x, first, second: x * first(x) + after_first(x, first, second),
-                lambda x, first, second: (lambda y: y * (1 + second(y)))(x * (1 + first(x)))),
-        Mistake("first-twice", "The first gate scales the map twice.",
-                lambda x, first, second: after_first(x, first, second) * first(x),
-                lambda x, first, second: (lambda y: y * first(y) * second(y))(x * first(x)),
-                lambda x, first, second: (lambda y: y * first(y) * second(y * first(y)))(x * first(x))),
-        Mistake("second-twice", "The second gate scales the map twice.",
-                lambda x, first, second: after_first(x, first, second) * second(x * first(x)),
-                lambda x, first, second: (lambda y: y * second(y))(after_first(x, first, second))),
+                lambda x, first, second: (first(x) + second(x * first(x))) / 2,
+                lambda x, first, second: (first(x) + second(x)) / 2),
+        Mistake("added-input", "Your second gate saw x plus the scaled map. There is no shortcut here.",
+                lambda x, first, second: first(x) * second(x + x * first(x)),
+                lambda x, first, second: first(x) * second(x + first(x))),
+        Mistake("first-twice", "The first gate counts twice.",
+                lambda x, first, second: both_gates(x, first, second) * first(x),
+                lambda x, first, second: first(x) * second(x * first(x) * first(x))),
+        Mistake("second-twice", "The second gate counts twice.",
+                lambda x, first, second: both_gates(x, first, second) * second(x * first(x)),
+                lambda x, first, second: first(x) * second(x * both_gates(x, first, second))),
         Mistake("sigmoid-again", "You took a sigmoid of a gate: `first` and `second` return finished gates.",
-                lambda x, first, second: (lambda y: y * second(y).sigmoid())(x * first(x).sigmoid()),
-                lambda x, first, second: (lambda y: y * second(y).sigmoid())(x * first(x))),
-        Mistake("detached", "You cut the second gate off from the map that it saw: no gradient flows back through it.",
-                lambda x, first, second: (lambda y: y * second(y.detach()))(x * first(x)),
-                lambda x, first, second: (lambda y: y * second(y))(x * first(x).detach())),
+                lambda x, first, second: both_gates(x, first, second).sigmoid(),
+                lambda x, first, second: first(x) * second(x * first(x)).sigmoid()),
+        Mistake("written-into-a-gate",
+                "`s *= …` writes the product into the first gate, (B, C, 1, 1), where it has no room, and autograd "
+                "still needs the old values. Write `s * …`: that makes a new tensor.",
+                product_in_place),
+        Mistake("detached", "You cut a gate off from the map that it saw: no gradient flows back through it.",
+                lambda x, first, second: first(x) * second((x * first(x)).detach()),
+                lambda x, first, second: first(x).detach() * second(x * first(x))),
     ),
     hints=(
-        "`y` is what the first gate let through. Which map does the second gate have to look at?",
-        "`second(...)` gives a gate for the map in its brackets. Ask it about `y`, and scale `y`.",
-        "The line is `return y * second(...)`, and in the brackets is not x.",
+        "`s` is the first gate. Which map does the second gate have to look at?",
+        "`second(...)` gives a gate for the map in its brackets. Ask it about x scaled by `s`; two gates in a row "
+        "multiply.",
+        "The line is `return s * second(...)`, and in the brackets is not x alone.",
     ),
     tested="both orders of a gate per channel and a gate per position, by hand and with ECA and SAM; one image and "
            "several, 1×1, float64; the gradients of x and of both gates; x unchanged",
@@ -146,6 +164,14 @@ def build(answer: Callable, *blocks: nn.Module) -> nn.Module:
     if answer is not AttentionSequence and any(isinstance(each, AttentionSequence) for each in sequence.modules()):
         raise Problem("used-the-courses", "Your class uses the course's AttentionSequence. Write the methods yourself.")
     return sequence
+
+
+def asked(sequence: nn.Module) -> Callable:
+    """The sequence's `attention`; what goes wrong inside it is another matter."""
+    if not callable(getattr(type(sequence), "attention", None)):
+        raise Problem("no-attention", "Your class has no method `attention`: what runs the blocks does not yet know of "
+                                      "gates (nn.Sequential has none either).")
+    return sequence.attention
 
 
 def toys(number: int) -> list[nn.Module]:
@@ -175,8 +201,8 @@ def gate(blocks: Callable, number: int, x: Tensor) -> Case:
     shown = f"YourSequence({names(blocks, number)}).attention(x){toy_words(blocks)}, {describe(x=x)}"
 
     def probe(answer: Callable) -> object:
-        result = call(build(answer, *blocks(number)).attention, x=x)
-        return result.expand_as(x) if isinstance(result, Tensor) and result.ndim == x.ndim else result
+        result = call(asked(build(answer, *blocks(number))), x=x)
+        return spread(result, x)
     return Case(shown, probe, "wrong-gate",
                 "The output is right, but `attention` is not the product of all the gates that made it.")
 
@@ -210,7 +236,7 @@ def sequence_gradients(answer: Callable) -> list:
 def attention_gradients(answer: Callable) -> list:
     blocks, x = reals(2), randn(2, 6, 3, 4, seed=9).requires_grad_()
     leaves = [x, *(p for block in blocks for p in block.parameters())]
-    return gradients_of(build(answer, *blocks).attention(x), leaves)
+    return gradients_of(asked(build(answer, *blocks))(x), leaves)
 
 
 def one_after_the_other(blocks, x):
@@ -254,6 +280,13 @@ def written_into(blocks, x, seen=lambda x, product: x * product, passed=lambda e
         product *= each.attention(seen(x, product))
         x = passed(each, x)
     return product
+
+
+def multiplied_in_place(blocks, x):
+    y = x.clone()
+    for each in blocks:
+        y *= each.attention(y)
+    return y
 
 
 def without_gradient(blocks, x):
@@ -354,9 +387,6 @@ sequence = Exercise(
                 variant(att=partial(written_into, seen=lambda x, product: x, passed=lambda each, x: each(x)))),
         Mistake("list-of-gates", "`attention` returns the single gates. Multiply them to one.",
                 variant(att=gates_of), variant(att=lambda blocks, x: tuple(gates_of(blocks, x)))),
-        Mistake("no-attention", "Your class has no `attention`: nn.Sequential alone runs the blocks, and does not "
-                                "know of gates.",
-                nn.Sequential),
         Mistake("two-blocks-only", "Your sequence uses the first two blocks and forgets the others.",
                 variant(out=lambda blocks, x: one_after_the_other(blocks[:2], x),
                         att=lambda blocks, x: whole_gate(blocks[:2], x)),
@@ -378,7 +408,10 @@ sequence = Exercise(
         Mistake("gated-twice", "`forward` scales what the blocks have scaled already: each block returns a map, not a "
                                "gate.",
                 variant(out=lambda blocks, x: one_after_the_other(blocks, x) * whole_gate(blocks, x)),
-                variant(out=lambda blocks, x: x * one_after_the_other(blocks, x))),
+                variant(out=lambda blocks, x: x * one_after_the_other(blocks, x)),
+                variant(out=lambda blocks, x: one_after_the_other([lambda t, b=b: t * b(t) for b in blocks], x))),
+        Mistake("in-place", "`y *= …` overwrites values that autograd still needs. Write `y = y * …`.",
+                variant(out=multiplied_in_place)),
         Mistake("added-input", "You added x to a block's output. There is no shortcut here.",
                 variant(out=lambda blocks, x: x + one_after_the_other(blocks, x)),
                 variant(out=lambda blocks, x: one_after_the_other([lambda t, b=b: t + b(t) for b in blocks], x))),
@@ -477,7 +510,9 @@ hybrid_parameters = Exercise(
         Mistake("no-batch-norm", "SAM's BatchNorm has two parameters, a scale and an offset.",
                 counting(sam=lambda c: 98)),
         Mistake("buffers-counted", "You counted BatchNorm's running statistics. They are not trained.",
-                counting(sam=lambda c: 102), counting(sam=lambda c: 103)),
+                counting(sam=lambda c: 103)),
+        Mistake("four-for-batch-norm", "BatchNorm has one channel here: 2 parameters. You have 4: two channels, or the "
+                                       "running statistics.", counting(sam=lambda c: 102)),
         Mistake("sam-with-bias", "You counted a bias for SAM's convolution. BatchNorm follows, so it has none.",
                 counting(sam=lambda c: 101), counting(sam=lambda c: 99)),
         Mistake("one-pool", "SAM's convolution reads two maps, the average and the maximum: 2 · 7 · 7 weights.",
@@ -507,6 +542,9 @@ hybrid_parameters = Exercise(
                 lambda channels, widths, spatial: added(channels, widths,
                                                         spatial if spatial in ("linear", "sam") else "conv"),
                 lambda channels, widths, spatial: None if spatial == "bam" else added(channels, widths, spatial)),
+        Mistake("key-error", "An unknown word ends in a KeyError: make it a ValueError that names the word.",
+                lambda channels, widths, spatial: added(channels, widths, {"sam": "sam", "conv": "conv",
+                                                                           "linear": "linear"}[spatial])),
     ),
     hints=(
         "Each place costs ECA's k and the spatial block's own parameters. Which of the three depends on C, which on W, "
@@ -552,12 +590,12 @@ def two_ends(*arguments: float) -> Case:
     inputs = dict(zip(("mean_a", "std_a", "n_a", "mean_b", "std_b", "n_b", "t"), arguments))
 
     def probe(answer: Callable) -> object:
-        result = plain(call(answer, **inputs))
-        if isinstance(result, Tensor) and result.ndim == 1:
+        result = call(answer, **inputs)
+        if isinstance(result, Tensor | np.ndarray) and result.ndim == 1:
             return result.tolist()
         if not isinstance(result, tuple | list):
             return result
-        return [each.item() if isinstance(each, Tensor) and each.ndim == 0 else each for each in result]
+        return [each.item() if isinstance(each, Tensor | np.ndarray) and each.ndim == 0 else each for each in result]
     return Case(describe(**inputs), probe)
 
 
@@ -596,6 +634,11 @@ difference_interval = Exercise(
                 width_of(lambda sa, na, sb, nb: math.hypot(sa, sb) / nb)),
         Mistake("no-root", "The root is missing: you have the variance of the difference.",
                 width_of(lambda sa, na, sb, nb: sa**2 / na + sb**2 / nb)),
+        Mistake("t-inside-root", "You took t into the root. There it would have to be squared: write t · √(…).",
+                lambda a, sa, na, b, sb, nb, t: [
+                    a - b + sign * math.sqrt(t * (sa**2 / na + sb**2 / nb)) for sign in (-1, 1)]),
+        Mistake("averaged-n", "You averaged the two numbers of runs. Each variance is divided by its own.",
+                width_of(lambda sa, na, sb, nb: math.hypot(sa, sb) / math.sqrt((na + nb) / 2))),
         Mistake("squares-forgotten", "You added standard deviations under the root. Their squares add.",
                 width_of(lambda sa, na, sb, nb: math.sqrt(sa / na + sb / nb))),
         Mistake("n-minus-1", "You divided by n − 1. That is inside the standard deviation already; the mean's error "

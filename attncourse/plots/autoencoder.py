@@ -51,8 +51,8 @@ def tiles(maps: Tensor, rows: Sequence[str], columns: Sequence[str], *, title: s
         colours: a colour map of matplotlib. limits: its ends; default: those of each map.
         mark: (column, row of the map, column of the map): a position to mark with a cross in that tile of each row.
     """
-    R, K = maps.shape[:2]
-    figure, axes = new_figure(7.2, 7.0 / K * R + 0.75, R, K, squeeze=False)
+    R, K, h, w = maps.shape
+    figure, axes = new_figure(7.2, 7.0 / K * R * h / w + 0.75, R, K, squeeze=False)
     low, high = limits or (None, None)
     for row, name in enumerate(rows):
         for column in range(K):

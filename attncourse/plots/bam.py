@@ -79,6 +79,21 @@ def bam_diagram():
     return figure
 
 
+def windows(cuts: Sequence[Tensor], title: str):
+    """Square cuts (3, n, n) around one pixel, values 0 to 255, drawn equally large, that pixel framed in each."""
+    figure, axes = new_figure(7.2, 7.2 / len(cuts) + 0.7, 1, len(cuts), squeeze=False)
+    for axis, cut in zip(axes[0], cuts):
+        n = cut.shape[-1]
+        axis.imshow(cut.permute(1, 2, 0).round().byte().numpy())
+        middle = n // 2 - 0.5
+        axis.plot([middle, middle + 1, middle + 1, middle, middle], [middle, middle, middle + 1, middle + 1, middle],
+                  color=ORANGE, lw=2)
+        axis.set_title(f"{n} × {n} pixels", fontsize=9)
+        axis.set_axis_off()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
 def seen_pixels(ways: Sequence[Tensor], names: Sequence[str], title: str):
     """Maps of how strongly each pixel of the input moves one output pixel, on a grid; 0 is a hole.
 
@@ -103,11 +118,11 @@ def seen_pixels(ways: Sequence[Tensor], names: Sequence[str], title: str):
     return figure
 
 
-def joins(axis_values: Tensor, gates: Sequence[Tensor], names: Sequence[str], title: str):
-    """Gates over a plane of branch values: rows are Ms, columns Mc, both running over axis_values (N,)."""
+def joins(axis_values: Tensor, maps: Sequence[Tensor], names: Sequence[str], title: str):
+    """M over a plane of branch values: rows are Ms, columns Mc, both running over axis_values (N,)."""
     low, high = axis_values[0].item(), axis_values[-1].item()
-    figure, axes = new_figure(7.2, 3.3, 1, len(gates), squeeze=False)
-    for axis, values, name in zip(axes[0], gates, names):
+    figure, axes = new_figure(7.2, 3.3, 1, len(maps), squeeze=False)
+    for axis, values, name in zip(axes[0], maps, names):
         image = axis.imshow(values.numpy(), cmap="cividis", vmin=0, vmax=1, origin="lower",
                             extent=(low, high, low, high))
         axis.axhline(0, color="white", lw=0.8, ls=":")

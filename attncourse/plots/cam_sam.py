@@ -112,12 +112,32 @@ def rank_scatter(means: Tensor, maxima: Tensor, marked: Mapping[int, str], title
     for number, (channel, words) in enumerate(marked.items()):
         colour = (ORANGE, BLUE)[number % 2]
         axis.scatter(means[channel], maxima[channel], s=60, color=colour, zorder=3)
-        axis.annotate(words, (means[channel].item(), maxima[channel].item()), xytext=(8, 2), color=colour,
-                      weight="bold", textcoords="offset points", bbox={"fc": "white", "ec": "none", "pad": 1})
+        offset, side = ((-8, 0), "right") if number % 2 == 0 else ((8, -6), "left")
+        axis.annotate(words, (means[channel].item(), maxima[channel].item()), xytext=offset, color=colour, ha=side,
+                      va="center", weight="bold", textcoords="offset points")
     axis.set(xlabel="mean over the positions", ylabel="maximum")
     axis.margins(x=0.12, y=0.12)
     axis.set_title(title, loc="left")
     axis.grid(alpha=0.3)
+    return figure
+
+
+def photo_and_maps(photo: Tensor, maps: Tensor, names: Sequence[str], title: str):
+    """A photograph and some of its maps, all on one scale of brightness, with its bar.
+
+    Args:
+        photo: (3, H, W), values 0 to 255. maps: (K, h, w), of any sign.
+        names: K titles. title: the finding.
+    """
+    figure, axes = new_figure(7.2, 2.7, 1, len(maps) + 1)
+    axes[0].imshow(photo.permute(1, 2, 0).round().byte().numpy())
+    for axis, one_map, name in zip(axes[1:], maps, names):
+        image = axis.imshow(one_map.numpy(), cmap="magma", vmin=maps.min().item(), vmax=maps.max().item())
+        axis.set_title(name, fontsize=9)
+    for axis in axes:
+        axis.set_axis_off()
+    figure.colorbar(image, ax=axes, label="before the ReLU", fraction=0.03)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
 
@@ -140,7 +160,7 @@ def kernels(weights: Tensor, names: Sequence[str], title: str):
 
 
 def inside_by_place(shares: Mapping[str, Sequence[Sequence[float]]], area: float, title: str):
-    """How much of each map's energy lies on the object, place by place, one line per run.
+    """Which share of each map's sum lies on the object, place by place, one line per run.
 
     Args:
         shares: by variant, the runs; each run is one share (0 to 1) per place.
@@ -155,7 +175,7 @@ def inside_by_place(shares: Mapping[str, Sequence[Sequence[float]]], area: float
     axis.axhline(100 * area, color=GREY, ls="--", label="a flat map")
     places = max(len(run) for runs in shares.values() for run in runs)
     axis.set_xticks(range(1, places + 1), [f"place {n}" for n in range(1, places + 1)])
-    axis.set(ylabel="energy on the object, in %")
+    axis.set(ylabel="share of the map's sum\non the object, in %")
     axis.set_ylim(bottom=0)
     axis.set_title(title, loc="left")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

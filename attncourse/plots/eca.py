@@ -90,6 +90,7 @@ def reach(matrices: Sequence[Tensor], titles: Sequence[str], title: str):
         axis.set(xlabel="mean of channel j", ylabel="gate i")
         axis.set_title(name, loc="left", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.supxlabel("red: the gate rises with the mean; blue: it falls (each panel has its own scale)", fontsize=9)
     return figure
 
 

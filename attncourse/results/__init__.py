@@ -50,7 +50,9 @@ def study_table(name: str) -> str:
                      f"{statistics.stdev(accuracies):4.1f}    {maps}")
     seeds = sorted({run["seed"] for run in study["runs"]})
     images = study["images"]
-    lines += [f"mean ± std in % over seeds {', '.join(map(str, seeds))}; a flat map has {study['area']:.0%} inside",
+    ideal = ", ".join(f"{share:.0%}" for share in study["ideal"])
+    lines += [f"mean ± std in % over seeds {', '.join(map(str, seeds))}",
+              f"a flat map has {study['area']:.0%} inside; the object itself, drawn as a map of each place, {ideal}",
               f"{study['network']}; {study['config']['epochs']} epochs of {images['train']:,} scenes, tested on "
               f"{images['test']:,}; {study['device']}, torch {study['versions']['torch']}"]
     return "\n".join(lines)

@@ -115,7 +115,8 @@ class KernelOnMap(CourseWidget):
                  "mean only": f"{mean:+.2f} from the mean", "maximum only": f"{largest:+.2f} from the maximum"}
         return (  # short: there are many of them
             f"{list(self._kernels)[state['kernel']]}, row {i}, column {j}: {terms[list(POOLS)[state['pools']]]}; "
-            f"gate {gate[i, j]:.2f} (on the whole map {gate.min():.2f} to {gate.max():.2f})."
+            f"normalised over the map, then σ: gate {gate[i, j]:.2f} "
+            f"(on the whole map {gate.min():.2f} to {gate.max():.2f})."
         )
 
     def picture(self) -> "Figure":
@@ -136,5 +137,6 @@ class KernelOnMap(CourseWidget):
         for axes, title in zip(panels, ("photograph", "mean", "maximum", f"gate, here {gate[i, j]:.2f}")):
             axes.set(title=title, xticks=[], yticks=[])
         chosen = self.chosen
-        figure.suptitle(f"{chosen['kernel']}, {chosen['pools']}: weighted sum {sum(sums):+.2f}", size="medium")
+        figure.suptitle(f"{chosen['kernel']}, {chosen['pools']}: weighted sum {sum(sums):+.2f}, "
+                        "normalised over the map, then σ", size="medium")
         return figure

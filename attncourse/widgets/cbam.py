@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GATES = ("both gates", "channel gate alone", "spatial gate alone", "no gate")
-TITLES = ("photograph", "strength before", "spatial gate", "strength after")
+TITLES = ("picture", "strength before", "spatial gate", "strength after")
 
 
 class Place(NamedTuple):
@@ -102,9 +102,9 @@ class CBAMOnPhoto(CourseWidget):
                           as_bytes(place.scaled[photo], most), as_bytes(place.spatial[photo]),
                           as_bytes(place.alone[photo])]
         super().__init__(
-            label="A photograph in a network with CBAM",
+            label="A picture in a network with CBAM",
             controls=[
-                control("photo", "Photograph", self._names),
+                control("photo", "Picture", self._names),
                 control("place", "Place in the network", [
                     f"{number} ({place.channel.shape[1]} channels, {place.strength.shape[1]} × "
                     f"{place.strength.shape[2]})" for number, place in enumerate(self._places, 1)]),

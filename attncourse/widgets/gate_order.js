@@ -52,7 +52,7 @@ function drawPanel(svg, { title, values, rows, columns, most, tone, chosen }, le
     });
     if (chosen === undefined) return;
     const label = { x: left + side / 2, y: top + (row + 0.5) * h + 4, "text-anchor": "middle", class: "strong halo" };
-    add(svg, "text", label, value.toFixed(2));
+    add(svg, "text", label, `${p}: ${value.toFixed(2)}`);
   });
   add(svg, "rect", { x: left, y: top, width: side, height: side, class: "frame" });
   if (chosen !== undefined) {

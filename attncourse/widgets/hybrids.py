@@ -129,10 +129,12 @@ class OrderExplorer(CourseWidget):
         panels = [(f"channel {c}", x[c]), first, between, second, ("output", y[c]), ("difference", apart[c])]
         figure = Figure(figsize=(7.6, 1.9), layout="constrained")
         for axes, (title, values) in zip(figure.subplots(1, 6), panels):
-            gate = "gate" in title
-            axes.imshow(values, cmap="Blues", vmin=0, vmax=1 if gate else max(values.max(), 1e-9), aspect="auto")
-            axes.set(xticks=[], yticks=[], xlabel=f"0 to {1 if gate else values.max():.2g}")
+            most = 1 if "gate" in title else x[c].max()  # one scale for all maps of the channel
+            axes.imshow(values, cmap="Blues", vmin=0, vmax=most, aspect="auto")
+            axes.set(xticks=[], yticks=[], xlabel=f"0 to {most:.2g}")
             axes.set_title(title, size="medium")
+            if title == "ECA's gates":
+                axes.set_yticks(range(len(x)))  # the channels
         figure.suptitle(f"{self.chosen['order']}, strengths {self.chosen['eca']} and {self.chosen['spatial']}",
                         size="medium")
         return figure

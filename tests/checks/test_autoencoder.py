@@ -49,6 +49,7 @@ SIZE_WRONG = {
     "stamp-one-too-short": [lambda n, k, s, p, o: s * (n - 1) + (k - 1) - 2 * p + o],
     "kernel-ignored": [lambda n, k, s, p, o: s * (n - 1) - 2 * p + o + 1],
     "stride-ignored": [lambda n, k, s, p, o: n - 1 + k - 2 * p + o],
+    "stamps-side-by-side": [lambda n, k, s, p, o: k * n + o - 2 * p],
     "size-times-stride": [lambda n, k, s, p, o: s * n],
     "float-returned": [lambda n, k, s, p, o: float((n - 1) * s + k - 2 * p + o)],
     "returned-nothing": [lambda n, k, s, p, o: print((n - 1) * s + k - 2 * p + o)],
@@ -136,7 +137,15 @@ def starts_only(size, kernel, stride, padding, length):
     return [int((j + padding) % stride == 0 and (j + padding) // stride < size) for j in range(length)]
 
 
-REACHED_RIGHT = [reached_by_pulling, reached_by_ones, reached_in_one_go, stamping(lambda i, k, s, p: i * s + k - p),
+def slicing(size, kernel, stride, padding, length):
+    counts = torch.zeros(length, dtype=torch.int64)
+    for i in range(size):
+        counts[i * stride - padding:i * stride - padding + kernel] += 1
+    return counts
+
+
+REACHED_RIGHT = [lambda *a: [torch.tensor(count) for count in reached_by_pulling(*a)],
+                 reached_by_pulling, reached_by_ones, reached_in_one_go, stamping(lambda i, k, s, p: i * s + k - p),
                  lambda *a: tuple(reached_by_pulling(*a))]
 REACHED_WRONG = {
     "padding-ignored": [stamping(lambda i, k, s, p: i * s + k)],
@@ -144,7 +153,9 @@ REACHED_WRONG = {
     "stride-ignored": [stamping(lambda i, k, s, p: i + k - p)],
     "kernel-ignored": [starts_only],
     "said-whether": [marking, lambda *a: [count > 0 for count in reached_by_pulling(*a)]],
-    "wrapped-around": [without_test, upper_test_only],
+    "wrapped-around": [without_test, upper_test_only, slicing],
+    "not-a-number": [lambda n, k, s, p, length: [None] * length, lambda *a: list(map(str, reached_by_pulling(*a)))],
+    "wrong-type": [lambda n, k, s, p, length: [math.nan] * length],
     "clamped": [clipping],
     "stamp-one-too-short": [lambda n, k, s, p, length: reached_by_pulling(n, k - 1, s, p, length)],
     "stamp-one-too-long": [lambda n, k, s, p, length: reached_by_pulling(n, k + 1, s, p, length)],
@@ -214,6 +225,9 @@ FIT_WRONG = {
     "padded-a-whole-step": [padding_with(lambda H, W, m: (0, m * (W // m + 1) - W, 0, m * (H // m + 1) - H))],
     "swapped-sides": [padding_with(lambda H, W, m: (0, (m - H % m) % m, 0, (m - W % m) % m))],
     "padded-other-side": [padding_with(lambda H, W, m: (-W % m, 0, -H % m, 0), lambda y, H, W: y[..., -H:, -W:])],
+    "larger-gap-for-both": [padding_with(lambda H, W, m: (0, max(-H % m, -W % m), 0, max(-H % m, -W % m)))],
+    "padded-the-remainder": [padding_with(lambda H, W, m: (0, W % m, 0, H % m))],
+    "cropped-minus-zero": [padding_with(right_pad, lambda y, H, W: y[..., :H - y.shape[2], :W - y.shape[3]])],
     "padded-both-sides": [padding_with(centred)],
     "cropped-other-end": [padding_with(right_pad, lambda y, H, W: y[:, :, -H:, -W:])],
     "one-side-only": [padding_with(lambda H, W, m: (0, (m - W % m) % m)),
@@ -370,13 +384,55 @@ def multiply_in_place(self, x):
     return x
 
 
-BLOCK_RIGHT = [Right, WithSequential, DecoderFirst]
+def with_layers_in(keep):
+    def init(self, channels, widths=(12, 24, 48)):
+        Right.__init__(self, channels, widths)
+        layers = keep(self.up)
+        del self.up
+        self.up = layers
+    return init
+
+
+def with_another_layer(self, channels, widths=(12, 24, 48)):
+    Right.__init__(self, channels, widths)
+    self.up = nn.ModuleList([self.double(widths[-1], widths[-1]), *self.up])
+
+
+def without_last(self, channels, widths=(12, 24, 48)):
+    Right.__init__(self, channels, widths)
+    self.up = self.up[:-1]
+
+
+def decode_without_last(self, h):
+    for layer in self.up:
+        h = layer(h)
+        h = F.relu(h) if layer is not self.up[-1] else h
+    return h
+
+
+def also_in_a_list(self, channels, widths=(12, 24, 48)):
+    Right.__init__(self, channels, widths)
+    self.all_layers = [*self.down, *self.up]
+
+
+BLOCK_RIGHT = [block_with(__init__=also_in_a_list), Right, WithSequential, DecoderFirst]
 BLOCK_WRONG = {
     "not-padded": [block_with(pad=lambda self, x: x)],
     "not-cropped": [block_with(crop=lambda self, s, x: s)],
     "fixed-multiple": [block_with(pad=lambda self, x: F.pad(x, (0, -x.size(3) % 8, 0, -x.size(2) % 8)))],
     "swapped-sides": [block_with(pad=lambda self, x: F.pad(
         x, (0, -x.size(2) % 2**self.steps, 0, -x.size(3) % 2**self.steps)))],
+    "layers-in-a-list": [block_with(__init__=with_layers_in(list)), block_with(__init__=with_layers_in(tuple))],
+    "layer-too-many": [block_with(__init__=with_another_layer)],
+    "last-layer-forgotten": [block_with(__init__=without_last, decode=decode_without_last)],
+    "steps-times-two": [block_with(pad=lambda self, x: F.pad(
+        x, (0, -x.size(3) % (2 * self.steps), 0, -x.size(2) % (2 * self.steps))))],
+    "larger-gap-for-both": [block_with(pad=lambda self, x: F.pad(
+        x, (0, max(-x.size(3) % 2**self.steps, -x.size(2) % 2**self.steps)) * 2))],
+    "padded-the-remainder": [block_with(pad=lambda self, x: F.pad(
+        x, (0, x.size(3) % 2**self.steps, 0, x.size(2) % 2**self.steps)))],
+    "cropped-minus-zero": [block_with(crop=lambda self, s, x: s[
+        :, :, :-(-x.size(2) % 2**self.steps), :-(-x.size(3) % 2**self.steps)])],
     "padded-other-side": [block_with(
         pad=lambda self, x: F.pad(x, (-x.size(3) % 2**self.steps, 0, -x.size(2) % 2**self.steps, 0)),
         crop=lambda self, s, x: s[:, :, -x.size(2):, -x.size(3):])],
@@ -470,6 +526,8 @@ PARAMETERS_WRONG = {
     "other-kernel": [lambda C, widths: sum(3 * 3 * a * b + b for a, b in path(C, widths))],
     "widths-ignored": [lambda C, widths: 385 * C + 46200],
     "one-channel-gate": [lambda C, widths: sum(16 * a * b + b for a, b in path(C, widths)[:-1]) + 16 * widths[0] + 1],
+    "layer-too-many": [lambda C, widths: sum(16 * a * b + b for a, b in pairwise([C, *widths, *widths[::-1], C]))],
+    "last-layer-forgotten": [lambda C, widths: sum(16 * a * b + b for a, b in path(C, widths)[:-1])],
     "counted-one-bias": [lambda C, widths: sum(16 * a * b + 1 for a, b in path(C, widths))],
     "float-returned": [lambda C, widths: count_with_loop(C, widths) / 1],
     "returned-nothing": [lambda C, widths: None],

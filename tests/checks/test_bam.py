@@ -39,6 +39,7 @@ PADDING_WRONG = {
     "half-of-k": [lambda k, d: (k * d) // 2, lambda k, d: k * d / 2],
     "gaps-counted": [lambda k, d: k // 2 * (d - 1), lambda k, d: d - 1],
     "extent": [lambda k, d: k + (k - 1) * (d - 1)],
+    "all-of-k": [lambda k, d: k * d],
     "added": [lambda k, d: d + k // 2],
     "divided": [lambda k, d: (k // 2) // d],
     "float-returned": [lambda k, d: d * (k - 1) / 2],
@@ -122,13 +123,16 @@ OFFSETS_WRONG = {
     "skips-d": [offsets_where_steps_are(lambda d: (-(d + 1), 0, d + 1))],
     "distance-too-short": [offsets_where_steps_are(lambda d: (-(d - 1), 0, d - 1))],
     "middle-missing": [offsets_where_steps_are(lambda d: (-d, d))],
+    "starts-at-0": [lambda ds: [o + sum(ds) for o in offsets_recursive(ds)]],
     "one-sided": [offsets_where_steps_are(lambda d: (0, d)), lambda ds: [o for o in offsets_recursive(ds) if o >= 0]],
     "dilation-ignored": [lambda ds: list(range(-len(ds), len(ds) + 1))],
     "same-dilation": [lambda ds: [k * ds[0] for k in range(-len(ds), len(ds) + 1)] if ds else [0],
                       lambda ds: [k * ds[0] for k in range(-len(ds), len(ds) + 1)]],
     "five-taps": [offsets_where_steps_are(lambda d: (-2 * d, -d, 0, d, 2 * d))],
     "duplicates": [offsets_with_duplicates],
-    "unsorted": [lambda ds: offsets_recursive(ds)[::-1]],
+    "unsorted": [lambda ds: offsets_recursive(ds)[::-1], lambda ds: sorted(offsets_recursive(ds), key=abs),
+                 lambda ds: list({o for o in offsets_recursive(ds)}),
+                 lambda ds: sorted(offsets_recursive(ds), key=lambda o: o % 3)],
     "a-number": [lambda ds: 1 + 2 * sum(ds), lambda ds: len(offsets_recursive(ds))],
     "nothing-without-layers": [lambda ds: ds and offsets_recursive(ds)],
     "wrong-type": [lambda ds: set(offsets_recursive(ds))],
@@ -143,6 +147,12 @@ def test_offsets():
     assert verdicts(offsets, OFFSETS_WRONG) == expected(OFFSETS_WRONG)
 
 
+def test_what_the_learner_reads_about_order_and_a_changed_list():
+    result = offsets(lambda ds: offsets_recursive(ds)[::-1])
+    assert result.message == "The offsets are right, but not in rising order.\nExpected [-1, 0, 1], got [1, 0, -1]."
+    assert "work on a copy" in offsets(OFFSETS_WRONG["mutated-input"][0]).message
+
+
 # --- join ------------------------------------------------------------------------------------------------------------
 
 def join_with_loops(x, what, where):
@@ -153,24 +163,25 @@ def join_with_loops(x, what, where):
     return y
 
 
-def gate(what, where):
+def attention_map(what, where):
     return torch.sigmoid(what.unsqueeze(-1).unsqueeze(-1) + where)
 
 
 JOIN_RIGHT = [
     join_with_loops,
-    lambda x, what, where: (1 + gate(what, where)) * x,
+    lambda x, what, where: (1 + attention_map(what, where)) * x,
     lambda x, what, where: x + torch.sigmoid(what.view(*what.shape, 1, 1).expand_as(x) + where.expand_as(x)) * x,
     lambda x, what, where: x + x / (1 + torch.exp(-what[..., None, None]) * torch.exp(-where)),
 ]
 JOIN_WRONG = {
     "product": [lambda x, what, where: x + x * torch.sigmoid(what[..., None, None] * where)],
-    "no-shortcut": [lambda x, what, where: gate(what, where) * x],
+    "no-shortcut": [lambda x, what, where: attention_map(what, where) * x],
     "product-and-no-shortcut": [lambda x, what, where: x * torch.sigmoid(where * what[:, :, None, None])],
     "product-and-added-gate": [lambda x, what, where: torch.sigmoid(where * what[:, :, None, None]) + x],
     "wrong-axis-and-no-shortcut": [lambda x, what, where: torch.sigmoid(where + what) * x],
-    "returned-gate": [lambda x, what, where: gate(what, where) + 1, lambda x, what, where: gate(what, where)],
-    "added-gate": [lambda x, what, where: gate(what, where) + x],
+    "returned-gate": [lambda x, what, where: attention_map(what, where) + 1],
+    "returned-map": [lambda x, what, where: attention_map(what, where)],
+    "added-gate": [lambda x, what, where: attention_map(what, where) + x],
     "one-inside-sigmoid": [lambda x, what, where: x * torch.sigmoid(what[..., None, None] + where + 1)],
     "no-sigmoid": [lambda x, what, where: x * (1 + what[..., None, None] + where)],
     "two-sigmoids": [lambda x, what, where: x * (1 + torch.sigmoid(what)[..., None, None] * torch.sigmoid(where)),
@@ -185,11 +196,11 @@ JOIN_WRONG = {
     "mean": [lambda x, what, where: x * (1 + torch.sigmoid(0.5 * (what[..., None, None] + where)))],
     "other-gate": [lambda x, what, where: x * (1 + torch.tanh(what[..., None, None] + where)),
                    lambda x, what, where: x * (1 + F.softmax(what[..., None, None] + where, 1))],
-    "subtracted": [lambda x, what, where: x * (1 - gate(what, where))],
-    "x-twice": [lambda x, what, where: x * (2 + gate(what, where))],
-    "detached": [lambda x, what, where: x * (1 + gate(what, where).detach()),
-                 lambda x, what, where: x * (1 + gate(what.data, where))],
-    "mutated-input": [lambda x, what, where: x.mul_(1 + gate(what, where))],
+    "subtracted": [lambda x, what, where: x * (1 - attention_map(what, where))],
+    "x-twice": [lambda x, what, where: x * (2 + attention_map(what, where))],
+    "detached": [lambda x, what, where: x * (1 + attention_map(what, where).detach()),
+                 lambda x, what, where: x * (1 + attention_map(what.data, where))],
+    "mutated-input": [lambda x, what, where: x.mul_(1 + attention_map(what, where))],
     "returned-nothing": [lambda x, what, where: None],
     "wrong-arguments": [lambda x, M: x + x * M],
 }
@@ -270,6 +281,23 @@ def norms_everywhere(self):
     self.bn = nn.BatchNorm2d(1)
 
 
+def norms_behind(*layers, end=True):
+    def build(self):
+        Right.layers(self)
+        for name in layers:
+            setattr(self, name, nn.Sequential(getattr(self, name), nn.BatchNorm2d(self.hidden)))
+        if not end:
+            self.bn = nn.Identity()
+    return branch_with(layers=build)
+
+
+def padding_1_in(name):
+    def build(self):
+        Right.layers(self)
+        setattr(self, name, nn.Conv2d(self.hidden, self.hidden, 3, padding=1, dilation=self.d))
+    return branch_with(layers=build)
+
+
 class ZeroAndPaddingOne(nn.Sequential):
     def __init__(self, channels, reduction=16, dilation=4):
         h = channels // reduction
@@ -308,6 +336,15 @@ SPATIAL_WRONG = {
     "one-layer-dilated": [branch_with(layers=only_first_dilated)],
     "one-layer": [branch_with(layers=lambda self: (Right.layers(self), delattr(self, "f2")),
                               hidden_maps=lambda self, x: F.relu(self.f1(F.relu(self.f0(x)))))],
+    "one-layer-twice": [branch_with(layers=lambda self: (Right.layers(self), delattr(self, "f2")),
+                                    hidden_maps=lambda self, x: F.relu(self.f1(F.relu(self.f1(F.relu(self.f0(x)))))))],
+    "one-layer-padding-1": [branch_with(
+        layers=lambda self: (Right.layers(self), delattr(self, "f2")),
+        dilated=lambda self: nn.Conv2d(self.hidden, self.hidden, 3, padding=1, dilation=self.d),
+        hidden_maps=lambda self, x: F.relu(self.f1(F.relu(self.f0(x)))))],
+    "one-padding-1": [padding_1_in("f1"), padding_1_in("f2")],
+    "batch-norm-behind-3×3": [norms_behind("f1", "f2"), norms_behind("f1", "f2", end=False)],
+    "batch-norm-behind-first": [norms_behind("f0"), norms_behind("f0", end=False)],
     "three-layers": [branch_with(layers=three_layers,
                                  hidden_maps=lambda self, x: F.relu(self.extra(Right.hidden_maps(self, x))))],
     "reduction-ignored": [width(lambda self: max(1, self.channels // 16)), width(lambda self: self.channels)],

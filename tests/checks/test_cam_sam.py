@@ -58,7 +58,10 @@ STACK_WRONG = {
     "absolute-maximum": [lambda x: torch.stack([x.mean(1), x.abs().max(1)[0]], 1)],
     "one-map": [lambda x: torch.max(x, 1)[0], lambda x: torch.mean(x, 1, True)],
     "detached": [lambda x: torch.stack([x.mean(1), x.data.amax(1)], 1)],
-    "crashed": [lambda x: torch.cat([x.mean(1, keepdim=True), torch.max(x, 1, keepdim=True)], 1)],  # the pair itself
+    "pooled-over-batch-too": [lambda x: torch.cat([x.mean((0, 1), True), x.amax((0, 1), True)], 1)],
+    "pair-not-values": [lambda x: torch.cat([x.mean(1, keepdim=True), torch.max(x, 1, keepdim=True)], 1),
+                        lambda x: torch.stack([torch.mean(x, 1), torch.max(x, 1)], 1)],
+    "crashed": [lambda x: torch.cat([x.mean(1, keepdim=True), "max"], 1)],
     "returned-nothing": [lambda x: print(torch.stack([x.mean(1), x.amax(1)], 1).shape)],
     "mutated-input": [lambda x: torch.stack([x.mul_(2).mean(1) / 2, x.amax(1) / 2], 1)],
 }
@@ -127,12 +130,17 @@ def one_bias(x, w1, b1, w2, b2):
     return F.linear(h, w2, b2).sigmoid()
 
 
+def bias_behind_two_passes(x, w1, b1, w2, b2):
+    out = [F.linear(F.relu(F.linear(z, w1, b1)), w2) for z in (x.mean((2, 3)), x.amax((2, 3)))]
+    return (out[0] + out[1] + b2).sigmoid()
+
+
 RIGHT_GATE = with_pools(lambda x: x.mean((2, 3)), lambda x: x.amax((2, 3)))
 GATE_RIGHT = [RIGHT_GATE, gate_on_both_at_once, gate_with_convolutions, hidden_sum_with_both_biases]
 GATE_WRONG = {
     "added-before-mlp": [lambda x, *w: two_layers(x.mean((2, 3)) + x.amax((2, 3)), *w).sigmoid(),
                          lambda x, *w: two_layers(0.5 * x.mean((2, 3)) + 0.5 * x.amax((2, 3)), *w).sigmoid()],
-    "second-bias-once": [one_bias],
+    "second-bias-once": [one_bias, bias_behind_two_passes],
     "average-only": [lambda x, *w: two_layers(F.adaptive_avg_pool2d(x, 1).flatten(1), *w).sigmoid()],
     "maximum-only": [lambda x, *w: two_layers(F.adaptive_max_pool2d(x, 1).flatten(1), *w).sigmoid()],
     "average-twice": [with_pools(lambda x: x.mean((2, 3)), lambda x: x.mean((2, 3)))],
@@ -156,6 +164,7 @@ GATE_WRONG = {
     "fixed-size": [with_pools(lambda x: F.avg_pool2d(x, x.size(2)).flatten(1),
                               lambda x: F.max_pool2d(x, x.size(2)).flatten(1)),
                    with_pools(lambda x: nn.AvgPool2d(7)(x).flatten(1), lambda x: nn.MaxPool2d(7)(x).flatten(1))],
+    "pooled-over-channels": [with_pools(lambda x: x.mean(1), lambda x: torch.max(x, 1)[0])],
     "averaged-batch": [with_pools(lambda x: x.mean((0, 2, 3)).unsqueeze(0), lambda x: x.amax((0, 2, 3)).unsqueeze(0))],
     "multiplied-by-input": [lambda x, *w: RIGHT_GATE(x, *w)[..., None, None] * x],
     "added-axes": [lambda x, *w: RIGHT_GATE(x, *w).unsqueeze(-1).unsqueeze(-1)],
@@ -298,7 +307,7 @@ def test_spatial_block():
 def test_two_mistakes_at_once_still_show_the_smallest_failing_input():
     both = spatial_block(FromTheSlides)  # no BatchNorm, padding for two sizes only
     assert both.status == "failed"
-    assert both.failing_input == "block = YourBlock(kernel_size=1).eval(); x = [[[[1]], [[-2]]]] of shape (1, 2, 1, 1)"
+    assert both.failing_input == "block = YourBlock(kernel_size=3).eval(); x = a tensor of shape (1, 2, 3, 4)"
     assert both.hint.startswith("Hint 1")
     swapped = spatial_stack(lambda x: torch.stack([x.amax((2, 3)), x.mean((2, 3))], 1))  # over space, other order
     assert (swapped.status, swapped.cause) == ("failed", "wrong-shape")

@@ -53,7 +53,11 @@ def table(channels, gamma=2, b=1):
 KERNEL_RIGHT = [with_bits, nearest_odd_up, with_torch]
 KERNEL_WRONG = {
     "tie-down": [lambda channels, gamma=2, b=1:
-                 (lambda t: t if t % 2 == 1 else max(1, t - 1))(int(abs((math.log2(channels) + b) / gamma)))],
+                 (lambda t: t if t % 2 == 1 else max(1, t - 1))(int(abs((math.log2(channels) + b) / gamma))),
+                 lambda channels, gamma=2, b=1:
+                 (lambda t: t if t % 2 == 1 else t - 1)(int(abs((math.log2(channels) + b) / gamma)))],
+    "cut-too-early": [lambda channels, gamma=2, b=1:
+                      (lambda t: t if t % 2 else t + 1)(int(int(abs(math.log2(channels) + b)) / gamma))],
     "even-kernel": [lambda channels, gamma=2, b=1: int(abs((math.log2(channels) + b) / gamma)),
                     lambda channels, gamma=2, b=1: round(abs((math.log2(channels) + b) / gamma))],
     "added-1-always": [adds_one],
@@ -153,6 +157,8 @@ GATE_WRONG = {
     "kernel-flipped": [lambda z, w: slid(z, torch.flip(w, [0])).sigmoid()],
     "own-mean-only": [lambda z, w: torch.sigmoid(z * w[w.numel() // 2])],
     "along-batch": [lambda z, w: slid(z.t(), w).t().sigmoid()],
+    "axes-swapped": [lambda z, w: F.conv1d(z.unsqueeze(-1), w[None, None], padding=len(w) // 2).squeeze(-1).sigmoid(),
+                     lambda z, w: F.conv1d(z[..., None], w[None, None], padding=len(w) // 2)[:, 0].sigmoid()],
     "averaged-batch": [lambda z, w: slid(z.mean(dim=0, keepdim=True), w).sigmoid().repeat(len(z), 1)],
     "softmax": [lambda z, w: torch.softmax(slid(z, w), -1)],
     "normalised-weights": [lambda z, w: slid(z, torch.softmax(w, 0)).sigmoid()],
@@ -261,6 +267,14 @@ def gates(self, x):
     return torch.sigmoid(self.slide(self.squeeze(x)))[:, :, None, None]
 
 
+def plain_tensor(self):
+    self.w = torch.randn(1, 1, self.k)
+
+
+def in_a_list(self):
+    self.convs = [nn.Conv1d(1, 1, self.k, padding=self.k // 2, bias=False)]
+
+
 def no_grad_squeeze(self, x):
     with torch.no_grad():
         return x.mean((2, 3))
@@ -286,7 +300,12 @@ BLOCK_WRONG = {
     "returned-gate": [block_with(forward=gates)],
     "added-gate": [block_with(forward=lambda self, x: x + gates(self, x))],
     "added-input": [block_with(forward=lambda self, x: x * (1 + gates(self, x)))],
-    "wrong-axis": [block_with(forward=lambda self, x: x * gates(self, x).flatten(1))],
+    "wrong-axis": [block_with(forward=lambda self, x: x * gates(self, x).flatten(1)),
+                   block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()),
+                   block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()[..., None])],
+    "no-parameters": [block_with(layers=plain_tensor,
+                                 slide=lambda self, z: F.conv1d(z[:, None], self.w, padding=self.k // 2)[:, 0]),
+                      block_with(layers=in_a_list, slide=lambda self, z: self.convs[0](z[:, None])[:, 0])],
     "summed": [block_with(squeeze=lambda self, x: x.flatten(2).sum(2))],
     "maximum": [block_with(squeeze=lambda self, x: F.adaptive_max_pool2d(x, 1).flatten(1))],
     "fixed-size": [block_with(squeeze=lambda self, x: nn.AvgPool2d(7)(x).flatten(1)),
@@ -406,6 +425,8 @@ class Depthwise(nn.Module):
 UNSHARED_RIGHT = [OwnRows, LikeTheirEcaNs, Banded, ManyConvolutions]
 UNSHARED_WRONG = {
     "shared": [rows_with(first=lambda self, C, k: torch.randn(k), mix=lambda self, windows: windows @ self.weight)],
+    "all-rows": [rows_with(mix=lambda self, windows: windows @ self.weight.T),
+                 rows_with(mix=lambda self, windows: (windows @ self.weight.T).sum(-1))],
     "full-matrix": [Everything],
     "own-mean-only": [Depthwise],
     "transposed-weights": [rows_with(first=lambda self, C, k: torch.randn(k, C),

@@ -125,6 +125,24 @@ def test_a_mistake_must_look_like_the_answer_in_every_case():
     assert exercise.judge(lambda x: x ** 2 if x < 4 else x).failing_input == "x = [1] of shape (1,)"
 
 
+def test_of_two_mistakes_at_once_one_is_named():
+    """The answer doubles twice, and takes no negative numbers: each mistake shows in cases of its own."""
+    doubled_again = Mistake("doubled-again", "You doubled twice.", lambda x: 4 * x)
+    no_negatives = Mistake("no-negatives", "You drop negative numbers.", lambda x: 2 * x.abs())
+    exercise = exercise_with([no_negatives, doubled_again], (values(x=tensor([1])), values(x=tensor([-1])),
+                                                             values(x=tensor([3, 5]))))
+    both = exercise.judge(lambda x: 4 * x if (x > 0).all() else 2 * x.abs())
+    assert both.cause == "wrong-values"  # at -1 the first mistake does not show as it would alone
+    exercise = exercise_with([no_negatives, Mistake("long-ones", "Only the first.", lambda x: 2 * x[:1])],
+                             (values(x=tensor([1])), values(x=tensor([-1])), values(x=tensor([3, 5]))))
+    both = exercise.judge(lambda x: 2 * x.abs()[:1])
+    assert both.cause == "no-negatives"
+    assert "Something else is wrong, too" in both.message
+    alone = exercise.judge(lambda x: 2 * x.abs())
+    assert alone.cause == "no-negatives"
+    assert "Something else" not in alone.message
+
+
 def test_crashes_alone_are_no_likeness():
     exercise = exercise_with([Mistake("always-crashes", "", lambda x: x.nothing),
                               Mistake("crashes-on-two", "You fail on two.", lambda x: 2 * x if len(x) != 2 else x[9])])
@@ -551,13 +569,14 @@ def test_progress_is_kept_and_shown():
     checks.attention.apply_gate(lambda x, s: x)
     assert json.loads(attempts.path().read_text()) == {"schema": 1, "exercises": {
         "se.squeeze": {"failures": 2, "passed": True}, "attention.apply_gate": {"failures": 1, "passed": False}}}
-    table = repr(checks.progress()).splitlines()
+    lines = repr(checks.progress()).splitlines()
+    table = [" ".join(line.split()) for line in lines]  # the columns are as wide as the longest name
     assert table[0] == "Your progress, kept on this computer for you alone. It is no grade: it shows what to try next."
     assert "attention: 0 of 3 passed" in table
     assert "se: 1 of 5 passed" in table
-    assert "  ✓ se.squeeze                  passed, 2 failed attempts" in table
-    assert "  ✗ attention.apply_gate        not yet, 1 failed attempt" in table
-    assert "  · backbone.split              not attempted yet" in table
+    assert "✓ se.squeeze passed, 2 failed attempts" in table
+    assert "✗ attention.apply_gate not yet, 1 failed attempt" in table
+    assert "· backbone.split not attempted yet" in table
 
 
 def test_in_ci_nothing_is_written(monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 import torch
 
-from attncourse.plots.bam import bam_diagram, bam_places, joins, photos_and_gates, seen_pixels
+from attncourse.plots.bam import bam_diagram, bam_places, joins, photos_and_gates, seen_pixels, windows
 
 
 def texts(figure) -> list[str]:
@@ -23,6 +23,17 @@ def test_the_diagram_names_its_parts():
 def test_bam_stands_between_the_stages():
     words = [word for word in texts(bam_places()) if word in ("layer1", "layer2", "layer3", "layer4", "BAM")]
     assert words == ["layer1", "BAM", "layer2", "BAM", "layer3", "BAM", "layer4"]
+
+
+def test_windows_frame_the_middle_pixel():
+    cuts = [torch.rand(3, n, n) * 255 for n in (5, 9)]
+    figure = windows(cuts, "finding")
+    for axis, cut, middle in zip(figure.axes, cuts, (2, 4)):
+        assert torch.equal(drawn(axis), cut.permute(1, 2, 0).round().byte())
+        (frame,) = axis.lines
+        for data in (frame.get_xdata(), frame.get_ydata()):
+            assert (min(data), max(data)) == (middle - 0.5, middle + 0.5)
+    assert {"5 × 5 pixels", "9 × 9 pixels", "finding"} <= set(texts(figure))
 
 
 def test_holes_stay_white_and_the_output_pixel_is_marked():

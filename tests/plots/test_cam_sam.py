@@ -3,7 +3,14 @@
 import torch
 from matplotlib.figure import Figure
 
-from attncourse.plots.cam_sam import cam_sam_diagram, inside_by_place, kernels, mean_and_maximum, rank_scatter
+from attncourse.plots.cam_sam import (
+    cam_sam_diagram,
+    inside_by_place,
+    kernels,
+    mean_and_maximum,
+    photo_and_maps,
+    rank_scatter,
+)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -32,6 +39,13 @@ def test_rank_scatter_marks_channels():
     points = [tuple(each) for each in figure.axes[0].collections[0].get_offsets().round(decimals=2).tolist()]
     assert points == [(0.1, 3.0), (0.2, 1.0), (0.3, 2.0)]
     assert figure.axes[0].collections[2].get_offsets().round(decimals=2).tolist() == [[0.3, 2.0]]
+
+
+def test_photo_and_maps_share_one_scale():
+    maps = torch.tensor([[[-1.0, 0], [0, 1]], [[0, 0], [2, 3]]])
+    figure = photo_and_maps(torch.zeros(3, 2, 2), maps, ["a", "b"], "finding")
+    assert [axis.images[0].get_clim() for axis in figure.axes[1:3]] == [(-1, 3)] * 2
+    assert [axis.get_title() for axis in figure.axes[1:3]] == ["a", "b"]
 
 
 def test_kernels_share_a_symmetric_scale():

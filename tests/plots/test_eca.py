@@ -48,6 +48,8 @@ def test_reach_scales_each_matrix_by_its_largest_entry():
     np.testing.assert_allclose(drawn[0], [[0.5, 0], [0, -1]], atol=1e-6)
     np.testing.assert_allclose(drawn[1], np.eye(3))
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["one", "two"]
+    assert "red: the gate rises" in figure.get_supxlabel()
+    assert "own scale" in figure.get_supxlabel()
 
 
 def test_before_and_after_puts_before_to_the_right_and_after_up():

@@ -90,11 +90,12 @@ def test_the_summary_says_the_sum_and_the_gate(widget):
     mean, largest = weighted_sums(STACK, equal_weights(3))[:, 6, 8]
     gate = gate_of(weighted_sums(STACK, equal_weights(3)).sum(0))
     assert widget.summary == (
-        f"3 × 3, row 6, column 8: {mean:+.2f} from the mean, {largest:+.2f} from the maximum; gate {gate[6, 8]:.2f} "
+        f"3 × 3, row 6, column 8: {mean:+.2f} from the mean, {largest:+.2f} from the maximum; "
+        f"normalised over the map, then σ: gate {gate[6, 8]:.2f} "
         f"(on the whole map {gate.min():.2f} to {gate.max():.2f}).")
     widget.state = {"pools": 2}
     assert "from the mean" not in widget.summary
-    assert f"{largest:+.2f} from the maximum; gate" in widget.summary
+    assert f"{largest:+.2f} from the maximum; normalised" in widget.summary
 
 
 def test_every_combination_has_its_own_sentence(widget):
