@@ -177,7 +177,7 @@ channel_gate = Exercise(
                 "alone; the two outputs are added. With a ReLU between, that is not the same.",
                 added_before, partial(added_before, scale=0.5)),
         Mistake("second-bias-once", "b2 counts once in your answer, and must count twice: each of the two outputs has "
-                "its bias. (It also counts once if you add the hidden layers and use the second layer once.)",
+                "its bias. It also counts once if you add the hidden layers and use the second layer once.",
                 hidden_added),
         Mistake("average-only", "The maximum is missing: this is SE's gate.", partial(no_sum, pool=mean_of)),
         Mistake("maximum-only", "The mean is missing.", partial(no_sum, pool=max_of)),
@@ -224,7 +224,6 @@ channel_gate = Exercise(
                 *(partial(gate, avg=lambda x, n=n: F.avg_pool2d(x, n).flatten(1),
                           maximum=lambda x, n=n: F.max_pool2d(x, n).flatten(1)) for n in (5, 7))),
         Mistake("pooled-over-channels", "You pooled over the channels: that is SAM's stack. CAM pools over space.",
-                partial(gate, avg=lambda x: x.mean(1).flatten(1), maximum=lambda x: x.amax(1).flatten(1)),
                 partial(gate, avg=lambda x: x.mean(1), maximum=lambda x: x.amax(1))),
         Mistake("averaged-batch", "You pooled over the batch as well. Each image gets its own gates.",
                 lambda x, *rest: gate(x, *rest, avg=lambda x: x.mean((0, 2, 3))[None],

@@ -300,9 +300,10 @@ BLOCK_WRONG = {
     "returned-gate": [block_with(forward=gates)],
     "added-gate": [block_with(forward=lambda self, x: x + gates(self, x))],
     "added-input": [block_with(forward=lambda self, x: x * (1 + gates(self, x)))],
-    "wrong-axis": [block_with(forward=lambda self, x: x * gates(self, x).flatten(1)),
-                   block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()),
-                   block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()[..., None])],
+    "wrong-axis": [block_with(forward=lambda self, x: x * gates(self, x).flatten(1))],
+    "channels-on-the-last-axis": [
+        block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()),
+        block_with(forward=lambda self, x: x * self.conv(self.squeeze(x)[:, None]).sigmoid()[..., None])],
     "no-parameters": [block_with(layers=plain_tensor,
                                  slide=lambda self, z: F.conv1d(z[:, None], self.w, padding=self.k // 2)[:, 0]),
                       block_with(layers=in_a_list, slide=lambda self, z: self.convs[0](z[:, None])[:, 0])],
