@@ -8,6 +8,8 @@ BIN := .venv/bin
 # a learner's progress on this machine is not touched, and a GPU does not turn tests into training
 export ATTNCOURSE_PROGRESS :=
 export ATTNCOURSE_BUDGET := smoke
+# oneDNN's threads spin while they wait: two of them on a core that other work shares are ten times slower than one
+test book notebooks: export OMP_NUM_THREADS := 1
 
 .PHONY: book test test-site serve notebooks bench lock lint setup
 .DEFAULT_GOAL := book
