@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import partial
 from types import SimpleNamespace
 
 import IPython.display
@@ -10,8 +11,16 @@ import torch
 from block_contract import images
 from matplotlib.figure import Figure
 from PIL import Image
+from plots.figure_contents import drawn, texts
 
 from attncourse import plots
+from attncourse.eca import eca_kernel_size
+from attncourse.plots.autoencoder import autoencoder_diagram
+from attncourse.plots.bam import bam_diagram, bam_places
+from attncourse.plots.cam_sam import cam_sam_diagram
+from attncourse.plots.cbam import cbam_diagram, three_arrangements
+from attncourse.plots.eca import eca_diagram, kernel_sizes
+from attncourse.plots.hybrids import hybrid_diagram
 from attncourse.plots.se import jacobian, se_diagram, se_placements
 
 RUN = SimpleNamespace(test_accuracy=0.74, best_epoch=2, epochs=[
@@ -25,8 +34,10 @@ def shown(monkeypatch) -> list:
     return outputs
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+def png(figure: Figure) -> bytes:
+    stored = io.BytesIO()
+    figure.savefig(stored, format="png", metadata={"Software": None})
+    return stored.getvalue()
 
 
 def test_show_stores_the_picture_with_its_words(shown):
@@ -53,16 +64,16 @@ def test_no_figure_without_words(alt, shown):
 def test_photos_and_maps():
     photos, maps = torch.rand(2, 3, 8, 8) * 255, torch.rand(2, 4, 5, 5)
     figure = plots.photos_and_maps(photos, maps, list("wxyz"), "finding")
-    drawn = [axis.images[0].get_array() for axis in figure.axes]
-    assert len(drawn) == 2 * 5
-    assert torch.equal(torch.as_tensor(drawn[0].data), photos[0].permute(1, 2, 0).round().byte())
-    assert torch.equal(torch.as_tensor(drawn[9].data), maps[1, 3])
+    assert len(figure.axes) == 2 * 5
+    assert torch.equal(drawn(figure.axes[0]), photos[0].permute(1, 2, 0).round().byte())
+    assert torch.equal(drawn(figure.axes[9]), maps[1, 3])
+    assert figure.axes[9].images[0].get_clim() == (0, maps[:, 3].max().item())
 
 
 def test_gate_strips():
     first, last = torch.rand(3, 6), torch.rand(3, 9)
     figure = plots.gate_strips([first, last], ["a", "b", "c"], ["first", "last"])
-    assert torch.equal(torch.as_tensor(figure.axes[1].images[0].get_array().data), last)
+    assert torch.equal(drawn(figure.axes[1]), last)
     assert figure.axes[0].images[0].get_clim() == (0, 1)
 
 
@@ -74,7 +85,7 @@ def test_jacobian_has_a_symmetric_scale():
 def test_image_row_and_gated():
     pictures, masks = torch.rand(4, 3, 8, 8) * 255, torch.rand(4, 8, 8) > 0.5
     figure = plots.image_row(pictures, list("abcd"), masks, title="finding")
-    assert torch.equal(torch.as_tensor(figure.axes[7].images[0].get_array().data), masks[3])
+    assert torch.equal(drawn(figure.axes[7]), masks[3])
     figure = plots.gated(pictures[0], masks[0].float(), pictures[0] * masks[0], "finding")
     assert [text for text in texts(figure) if text in "×="] != []
     assert len(figure.axes) == 3
@@ -95,6 +106,18 @@ def test_accuracy_dots_intervals_bars_and_histogram():
     assert "3,000" in texts(plots.bars({"a": 3000}, "finding", "parameters"))
     figure = plots.histogram(images(500), "finding", "points", (0.8, "marked"))
     assert "marked" in texts(figure)
+
+
+@pytest.mark.parametrize("draw", [
+    autoencoder_diagram, bam_diagram, bam_places, cam_sam_diagram, cbam_diagram, three_arrangements, eca_diagram,
+    partial(kernel_sizes, eca_kernel_size, {}, "finding"), hybrid_diagram, se_diagram, se_placements,
+])
+def test_a_diagram_is_the_same_every_time_fits_the_column_and_can_be_shown(draw, shown):
+    figure = draw()
+    assert png(figure) == png(draw())
+    assert figure.get_size_inches()[0] <= 7.5
+    plots.show(figure, "words")
+    assert shown[0][0]["text/plain"] == "Figure: words"
 
 
 def test_diagrams_name_their_parts():

@@ -1,6 +1,7 @@
 """Pictures: records and arrays in, figures out. Nothing here calls a model.
 
-What several chapters draw stands here; what one chapter draws, such as its diagram, in a file of its stem.
+What several chapters draw stands here; what one chapter draws, such as its diagram, in a file of its stem, and the
+boxes and arrows of all diagrams in ``diagram.py``.
 """
 
 import io
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # Readable on white, and told apart by colour-blind readers (Okabe and Ito).
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6B7280"
+SHADES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00")
 
 
 def show(figure: "Figure", alt: str) -> None:
@@ -58,6 +60,24 @@ def new_figure(width: float = 7.2, height: float = 3.0, rows: int = 1, columns: 
     return figure, axes
 
 
+def draw_photo(axis, photo: Tensor) -> None:
+    """A photograph (3, H, W), values 0 to 255."""
+    axis.imshow(photo.permute(1, 2, 0).round().byte().numpy())
+
+
+def beside_photos(photos: Tensor, names: Sequence[str], height: float, title: str):
+    """A figure with a photograph (3, H, W) at the start of each row, and the axes (B, K) for the K maps beside them."""
+    figure, axes = new_figure(7.2, height, len(photos), len(names) + 1, squeeze=False)
+    for axis, photo in zip(axes[:, 0], photos):
+        draw_photo(axis, photo)
+    for axis, name in zip(axes[0, 1:], names):
+        axis.set_title(name, fontsize=9)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure, axes[:, 1:]
+
+
 def photos_and_maps(photos: Tensor, maps: Tensor, names: Sequence[str], title: str):
     """One row per photograph: the photograph, then its maps. A map's brightness is comparable down its column.
 
@@ -67,17 +87,10 @@ def photos_and_maps(photos: Tensor, maps: Tensor, names: Sequence[str], title: s
         names: K titles of the maps.
         title: the finding.
     """
-    B, K = maps.shape[:2]
-    figure, axes = new_figure(7.2, 1.25 * B + 0.5, B, K + 1, squeeze=False)
-    for row, (photo, row_maps) in enumerate(zip(photos, maps)):
-        axes[row, 0].imshow(photo.permute(1, 2, 0).round().byte().numpy())
-        for column, one_map in enumerate(row_maps, 1):
-            axes[row, column].imshow(one_map.numpy(), cmap="magma", vmin=0, vmax=maps[:, column - 1].max())
-    for axis, name in zip(axes[0], ["", *names]):
-        axis.set_title(name, fontsize=9)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure, axes = beside_photos(photos, names, 1.25 * len(photos) + 0.5, title)
+    for column, column_maps in zip(axes.T, maps.transpose(0, 1)):
+        for axis, one_map in zip(column, column_maps):
+            axis.imshow(one_map.numpy(), cmap="magma", vmin=0, vmax=column_maps.max())
     return figure
 
 
@@ -99,6 +112,21 @@ def gate_strips(gates: Sequence[Tensor], rows: Sequence[str], titles: Sequence[s
     return figure
 
 
+def draw_accuracies(axis, accuracies: Mapping[str, Sequence[float]], baseline: str | None = None) -> None:
+    """A row per name: each accuracy, from 0 to 1, as a dot, a bar at their mean, a dashed line at the baseline's."""
+    for row, (name, runs) in enumerate(accuracies.items()):
+        percent = [100 * accuracy for accuracy in runs]
+        mean = sum(percent) / len(runs)
+        colour = GREY if name == baseline else BLUE
+        axis.scatter(percent, [row] * len(runs), s=60, color=colour, alpha=0.7, zorder=2)
+        axis.vlines(mean, row - 0.25, row + 0.25, color=ORANGE, lw=3, zorder=3)
+        if name == baseline:
+            axis.axvline(mean, color=GREY, ls="--", lw=1, zorder=1)
+    axis.set_yticks(range(len(accuracies)), accuracies)
+    axis.set_ylim(len(accuracies) - 0.5, -0.5)
+    axis.grid(axis="x", alpha=0.3)
+
+
 def accuracy_dots(records: Mapping[str, Sequence], title: str):
     """Test accuracy of every run as a dot, and a bar at the mean of each network.
 
@@ -107,14 +135,10 @@ def accuracy_dots(records: Mapping[str, Sequence], title: str):
         title: the finding.
     """
     figure, axis = new_figure(7.2, 0.55 * len(records) + 1.1)
-    for row, runs in enumerate(records.values()):
-        accuracies = [100 * run.test_accuracy for run in runs]
-        axis.scatter(accuracies, [row] * len(runs), s=60, color=BLUE, alpha=0.7, zorder=2)
-        axis.vlines(sum(accuracies) / len(runs), row - 0.25, row + 0.25, color=ORANGE, lw=3, zorder=3)
-    axis.set_yticks(range(len(records)), [f"{name} ({len(runs)})" for name, runs in records.items()])
-    axis.set(xlabel="test accuracy in % (dot: one run, bar: mean of the runs)", ylim=(len(records) - 0.5, -0.5))
+    draw_accuracies(
+        axis, {f"{name} ({len(runs)})": [run.test_accuracy for run in runs] for name, runs in records.items()})
+    axis.set_xlabel("test accuracy in % (dot: one run, bar: mean of the runs)")
     axis.set_title(title, loc="left")
-    axis.grid(axis="x", alpha=0.3)
     return figure
 
 
@@ -135,14 +159,6 @@ def learning_curves(records: Sequence, title: str):
     axis.legend(frameon=False)
     axis.grid(alpha=0.3)
     return figure
-
-
-def draw_box(axis, x: float, y: float, width: float, height: float, colour: str, words: str, alpha: float = 1,
-             text_colour: str = "black") -> None:
-    """A rectangle with its lower left corner at (x, y) and words in its middle."""
-    from matplotlib.patches import Rectangle
-    axis.add_patch(Rectangle((x, y), width, height, fc=colour, ec="black", lw=0.8, alpha=alpha))
-    axis.text(x + width / 2, y + height / 2, words, ha="center", va="center", color=text_colour)
 
 
 def intervals(values: Mapping[str, tuple[float, float]], title: str, label: str):
@@ -199,7 +215,7 @@ def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None,
     rows = 1 if below is None else 2
     figure, axes = new_figure(7.2, rows * 7.2 / len(images) + 0.7, rows, len(images), squeeze=False)
     for axis, image, name in zip(axes[0], images, names):
-        axis.imshow(image.permute(1, 2, 0).round().byte().numpy())
+        draw_photo(axis, image)
         axis.set_title(name, fontsize=9)
     if below is not None:
         for axis, one_map in zip(axes[1], below):
@@ -213,9 +229,9 @@ def image_row(images: Tensor, names: Sequence[str], below: Tensor | None = None,
 def gated(image: Tensor, gate: Tensor, product: Tensor, title: str):
     """An image (3, H, W), its gate (H, W) and their product, as one equation."""
     figure, axes = new_figure(7.2, 7.2 / 3 * image.shape[1] / image.shape[2] + 0.4, 1, 3)
-    axes[0].imshow(image.permute(1, 2, 0).round().byte().numpy())
+    draw_photo(axes[0], image)
     axes[1].imshow(gate.numpy(), cmap="gray", vmin=0, vmax=1)
-    axes[2].imshow(product.permute(1, 2, 0).round().byte().numpy())
+    draw_photo(axes[2], product)
     for axis, sign in zip(axes, ("", "×", "=")):
         axis.set_axis_off()
         axis.text(-0.04, 0.5, sign, transform=axis.transAxes, ha="center", va="center", fontsize=16)

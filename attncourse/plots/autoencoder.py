@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
-
-GREY_FILL = "#E5E7EB"
+from attncourse.plots import BLUE, GREEN, GREY, ORANGE, diagram, new_figure
 
 
 def autoencoder_diagram():
@@ -16,25 +14,25 @@ def autoencoder_diagram():
     axis.set_axis_off()
     centre = 3.0
     maps = [  # x, width (channels), height (side of the map), colour, channels, side
-        (0.4, 0.75, 4.4, BLUE, "$C$", "$H$"), (2.35, 0.3, 2.2, GREY_FILL, "12", "$H/2$"),
-        (3.85, 0.45, 1.1, GREY_FILL, "24", "$H/4$"), (5.45, 0.75, 0.55, ORANGE, "48", "$H/8$"),
-        (7.25, 0.45, 1.1, GREY_FILL, "24", "$H/4$"), (8.75, 0.3, 2.2, GREY_FILL, "12", "$H/2$"),
+        (0.4, 0.75, 4.4, BLUE, "$C$", "$H$"), (2.35, 0.3, 2.2, diagram.PALE, "12", "$H/2$"),
+        (3.85, 0.45, 1.1, diagram.PALE, "24", "$H/4$"), (5.45, 0.75, 0.55, ORANGE, "48", "$H/8$"),
+        (7.25, 0.45, 1.1, diagram.PALE, "24", "$H/4$"), (8.75, 0.3, 2.2, diagram.PALE, "12", "$H/2$"),
         (10.2, 0.75, 4.4, GREEN, "$C$", "$H$"), (13.9, 0.75, 4.4, BLUE, "$C$", "$H$"),
     ]
     for x, width, height, colour, channels, side in maps:
-        draw_box(axis, x, centre - height / 2, width, height, colour, "", 1 if colour != BLUE or x < 1 else 0.55)
+        diagram.box(axis, x, centre - height / 2, width, height, colour, "", 1 if colour != BLUE or x < 1 else 0.55)
         axis.text(x + width / 2, centre + height / 2 + 0.15, channels, ha="center", fontsize=10)
         axis.text(x + width / 2, centre - height / 2 - 0.12, side, ha="center", va="top", fontsize=8, color=GREY)
     words = ["halve", "halve", "halve", "double", "double", "double, σ"]
     for (x, width, *_), (end, *_), word in zip(maps, maps[1:], words):
-        axis.annotate("", (end - 0.06, centre), (x + width + 0.06, centre), arrowprops={"arrowstyle": "->", "lw": 1.2})
+        diagram.arrow(axis, (x + width + 0.06, centre), (end - 0.06, centre))
         axis.text((x + width + end) / 2, centre + 0.15, word, ha="center", fontsize=7)
     axis.text(12.4, centre, "×", ha="center", va="center", fontsize=16,
               bbox={"boxstyle": "circle", "fc": "white", "ec": "black"})
-    for points in ((10.98, 11.95), (12.85, 13.84)):
-        axis.annotate("", (points[1], centre), (points[0], centre), arrowprops={"arrowstyle": "->", "lw": 1.2})
+    diagram.arrow(axis, (10.98, centre), (11.95, centre))
+    diagram.arrow(axis, (12.85, centre), (13.84, centre))
     axis.plot([0.78, 0.78, 12.4], [5.75, 5.95, 5.95], color=BLUE, lw=1.2)
-    axis.annotate("", (12.4, centre + 0.6), (12.4, 5.97), arrowprops={"arrowstyle": "->", "lw": 1.2, "color": BLUE})
+    diagram.arrow(axis, (12.4, 5.97), (12.4, centre + 0.6), colour=BLUE)
     for x, word, colour in ((0.78, "$x$", BLUE), (5.82, "code", ORANGE), (10.58, "gate", GREEN),
                             (14.28, "gate · $x$", BLUE)):
         axis.text(x, -0.25, word, ha="center", weight="bold", color=colour, fontsize=11)

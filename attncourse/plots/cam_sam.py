@@ -4,30 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
-
-SHADES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00")
-
-
-def arrow(axis, start: tuple[float, float], end: tuple[float, float], words: str = "") -> None:
-    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2})
-    axis.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.15, words, ha="center", fontsize=9)
-
-
-def draw_stack(axis, x: float, y: float, opacities: Sequence[float] = (1,) * 5, side: float = 1.2) -> None:
-    """Five maps, one behind the other."""
-    for k in range(5):
-        place = x + 0.26 * (4 - k), y + 0.26 * (4 - k), side, side
-        draw_box(axis, *place, "white", "")
-        draw_box(axis, *place, SHADES[k], "", opacities[k])
-
-
-def draw_map(axis, x: float, y: float, shades: Sequence[float], side: float = 1.2, colour: str = "") -> None:
-    """A map of 3 × 3 positions: in grey, 0 black and 1 white, or in one colour, 0 white and 1 the colour."""
-    for k, shade in enumerate(shades):
-        place = x + side / 3 * (k % 3), y + side / 3 * (2 - k // 3), side / 3, side / 3
-        draw_box(axis, *place, "white", "")
-        draw_box(axis, *place, colour or str(shade), "", shade if colour else 1)
+from attncourse.plots import BLUE, GREY, ORANGE, SHADES, beside_photos, diagram, new_figure
 
 
 def cam_sam_diagram():
@@ -37,41 +14,39 @@ def cam_sam_diagram():
         axis.set(xlim=(0, 15.4), ylim=(0.1, 4.5))
         axis.set_axis_off()
     gates = [0.9, 0.25, 0.7, 0.15, 1.0]
-    draw_stack(cam, 0.2, 1.1)
+    diagram.stack(cam, 0.2, 1.1, 1.2, 0.26)
     cam.text(1.3, 0.35, r"$x$: $C \times H \times W$", ha="center", fontsize=9)
     for y, heights, words in ((2.75, [0.6, 0.5, 0.8, 0.3, 0.7], "mean over positions"),
                               (0.95, [0.9, 0.9, 0.5, 0.7, 1.0], "maximum over positions")):
         for k, height in enumerate(heights):
-            draw_box(cam, 4.5 + 0.42 * k, y, 0.36, 0.5, SHADES[k], "", height)
-        arrow(cam, (2.6, 2.1), (4.4, y + 0.25))
+            diagram.box(cam, 4.5 + 0.42 * k, y, 0.36, 0.5, SHADES[k], "", height)
+        diagram.arrow(cam, (2.6, 2.1), (4.4, y + 0.25))
         cam.text(5.5, y + 0.65 if y > 2 else y - 0.45, words, ha="center", fontsize=9)
-        arrow(cam, (6.7, y + 0.25), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
-    draw_box(cam, 7.6, 1.5, 2.0, 1.2, "#E5E7EB", "one MLP\nfor both")
-    arrow(cam, (9.6, 2.1), (11.0, 2.1), "add, σ")
+        diagram.arrow(cam, (6.7, y + 0.25), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
+    diagram.box(cam, 7.6, 1.5, 2.0, 1.2, diagram.PALE, "one MLP\nfor both")
+    diagram.arrow(cam, (9.6, 2.1), (11.0, 2.1), "add, σ")
     for k, gate in enumerate(gates):
-        draw_box(cam, 11.1, 0.85 + 0.5 * (4 - k), 0.4, 0.4, "white", "")
-        draw_box(cam, 11.1, 0.85 + 0.5 * (4 - k), 0.4, 0.4, SHADES[k], "", gate)
+        diagram.shaded_box(cam, 11.1, 0.85 + 0.5 * (4 - k), 0.4, 0.4, SHADES[k], gate)
     cam.text(11.3, 0.35, "$C$ gates", ha="center", fontsize=9)
-    arrow(cam, (11.6, 2.1), (13.0, 2.1), "multiply")
-    draw_stack(cam, 13.1, 1.1, gates, 1.0)
+    diagram.arrow(cam, (11.6, 2.1), (13.0, 2.1), "multiply")
+    diagram.stack(cam, 13.1, 1.1, 1.0, 0.26, gates)
     cam.set_title("CAM asks what: one gate per channel", loc="left", weight="bold", color=BLUE)
 
-    draw_stack(sam, 0.2, 1.1)
+    diagram.stack(sam, 0.2, 1.1, 1.2, 0.26)
     sam.text(1.3, 0.35, r"$x$: $C \times H \times W$", ha="center", fontsize=9)
-    for y, shades, words in ((2.75, [0.7, 0.6, 0.5, 0.6, 0.8, 0.5, 0.3, 0.5, 0.4], "mean over channels"),
-                             (0.75, [0.8, 0.7, 0.5, 0.9, 1.0, 0.6, 0.4, 0.9, 0.5], "maximum over channels")):
-        draw_map(sam, 4.9, y, shades)
-        arrow(sam, (2.6, 2.1), (4.8, y + 0.6))
+    for y, values, words in ((2.75, [[0.7, 0.6, 0.5], [0.6, 0.8, 0.5], [0.3, 0.5, 0.4]], "mean over channels"),
+                             (0.75, [[0.8, 0.7, 0.5], [0.9, 1.0, 0.6], [0.4, 0.9, 0.5]], "maximum over channels")):
+        diagram.patchwork(sam, 4.9, y, 1.2, values)
+        diagram.arrow(sam, (2.6, 2.1), (4.8, y + 0.6))
         sam.text(5.5, y + 1.35 if y > 2 else y - 0.45, words, ha="center", fontsize=9)
-        arrow(sam, (6.2, y + 0.6), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
-    draw_box(sam, 7.6, 1.5, 2.0, 1.2, "#E5E7EB", "7 × 7 conv,\nBatchNorm")
-    arrow(sam, (9.6, 2.1), (10.6, 2.1), "σ")
-    gates = [0.6, 0.5, 0.2, 0.8, 1.0, 0.4, 0.2, 0.7, 0.2]
-    draw_map(sam, 10.7, 1.5, gates)
+        diagram.arrow(sam, (6.2, y + 0.6), (7.5, 2.1 + (y > 2) * 0.3 - 0.15))
+    diagram.box(sam, 7.6, 1.5, 2.0, 1.2, diagram.PALE, "7 × 7 conv,\nBatchNorm")
+    diagram.arrow(sam, (9.6, 2.1), (10.6, 2.1), "σ")
+    gates = [[0.6, 0.5, 0.2], [0.8, 1.0, 0.4], [0.2, 0.7, 0.2]]
+    diagram.patchwork(sam, 10.7, 1.5, 1.2, gates)
     sam.text(11.3, 0.9, r"$M$: $1 \times H \times W$", ha="center", fontsize=9)
-    arrow(sam, (11.95, 2.1), (13.05, 2.1), "multiply")
-    for k in range(5):
-        draw_map(sam, 13.1 + 0.26 * (4 - k), 1.1 + 0.26 * (4 - k), gates, 1.0, SHADES[k])
+    diagram.arrow(sam, (11.95, 2.1), (13.05, 2.1), "multiply")
+    diagram.stack(sam, 13.1, 1.1, 1.0, 0.26, places=gates)
     sam.set_title("SAM asks where: one gate per position", loc="left", weight="bold", color=BLUE)
     return figure
 
@@ -129,15 +104,10 @@ def photo_and_maps(photo: Tensor, maps: Tensor, names: Sequence[str], title: str
         photo: (3, H, W), values 0 to 255. maps: (K, h, w), of any sign.
         names: K titles. title: the finding.
     """
-    figure, axes = new_figure(7.2, 2.7, 1, len(maps) + 1)
-    axes[0].imshow(photo.permute(1, 2, 0).round().byte().numpy())
-    for axis, one_map, name in zip(axes[1:], maps, names):
+    figure, axes = beside_photos(photo[None], names, 2.7, title)
+    for axis, one_map in zip(axes[0], maps):
         image = axis.imshow(one_map.numpy(), cmap="magma", vmin=maps.min().item(), vmax=maps.max().item())
-        axis.set_title(name, fontsize=9)
-    for axis in axes:
-        axis.set_axis_off()
-    figure.colorbar(image, ax=axes, label="before the ReLU", fraction=0.03)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.colorbar(image, ax=figure.axes, label="before the ReLU", fraction=0.03)
     return figure
 
 

@@ -4,26 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
+from attncourse.plots import BLUE, GREEN, GREY, ORANGE, SHADES, diagram, draw_accuracies, new_figure
 
-SHADES = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00"]
 CHANNEL_GATES = [0.9, 0.3, 0.75, 0.2, 1.0]
 SPATIAL_GATES = [[0.2, 0.3, 0.2], [0.4, 1.0, 0.7], [0.2, 0.6, 0.3]]
-
-
-def arrow(axis, start: tuple[float, float], end: tuple[float, float], colour: str = "black") -> None:
-    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2,
-                                              "shrinkA": 0, "shrinkB": 0})
-
-
-def stack_of_maps(axis, x: float, y: float, channels: Sequence[float], places: Sequence[Sequence[float]]) -> None:
-    """Five maps of 3 × 3 positions, drawn from the back, each cell as opaque as the product of its gates."""
-    for k in range(5):
-        left, low = x + 0.22 * (4 - k), y + 0.22 * (4 - k)
-        draw_box(axis, left, low, 1.2, 1.2, "white", "")
-        for i, row in enumerate(places):
-            for j, gate in enumerate(row):
-                draw_box(axis, left + 0.4 * j, low + 0.4 * (2 - i), 0.4, 0.4, SHADES[k], "", channels[k] * gate)
 
 
 def cbam_diagram():
@@ -34,25 +18,22 @@ def cbam_diagram():
     ones, flat = [1] * 5, [[1] * 3] * 3
     for x, channels, places, name in ((0.2, ones, flat, "$x$"), (6.0, CHANNEL_GATES, flat, r"$x' = M_c \circ x$"),
                                       (12.0, CHANNEL_GATES, SPATIAL_GATES, r"$y = M_s \circ x'$")):
-        stack_of_maps(axis, x, 0.6, channels, places)
+        diagram.stack(axis, x, 0.6, 1.2, 0.22, channels, places)
         axis.text(x + 1.0, 0.05, name, ha="center", fontsize=12)
     for k, gate in enumerate(CHANNEL_GATES):
-        draw_box(axis, 2.6 + 0.45 * k, 4.2, 0.4, 0.4, "white", "")
-        draw_box(axis, 2.6 + 0.45 * k, 4.2, 0.4, 0.4, SHADES[k], "", gate)
-    for i, row in enumerate(SPATIAL_GATES):
-        for j, gate in enumerate(row):
-            draw_box(axis, 9.2 + 0.45 * j, 4.6 - 0.45 * i, 0.45, 0.45, "black", "", 1 - gate)
+        diagram.shaded_box(axis, 2.6 + 0.45 * k, 4.2, 0.4, 0.4, SHADES[k], gate)
+    diagram.patchwork(axis, 9.2, 3.7, 1.35, SPATIAL_GATES)
     axis.text(3.7, 5.5, "channel gate $M_c$: $C$ numbers", ha="center", weight="bold", color=BLUE)
     axis.text(9.9, 5.5, r"spatial gate $M_s$: $H \cdot W$ numbers", ha="center", weight="bold", color=BLUE)
     for x, start, gate_x, low in ((1.2, 2.5, 3.7, 4.1), (7.0, 9.1, 9.85, 3.6)):  # up from the map, down from the gate
         axis.plot([x, x], [2.8, 4.45], color="black", lw=1.2)
-        arrow(axis, (x, 4.45), (start, 4.45))
-        arrow(axis, (gate_x, low), (gate_x, 1.95))
+        diagram.arrow(axis, (x, 4.45), (start, 4.45), gap=0)
+        diagram.arrow(axis, (gate_x, low), (gate_x, 1.95), gap=0)
     axis.text(1.35, 3.55, "mean and max\nover positions", ha="left", va="center", fontsize=8.5, color=GREY)
     axis.text(6.85, 3.55, "mean and max\nover channels", ha="right", va="center", fontsize=8.5, color=GREY)
     for start, middle, end in ((2.4, 3.7, 5.9), (8.2, 9.85, 11.9)):
-        arrow(axis, (start, 1.65), (middle - 0.3, 1.65))
-        arrow(axis, (middle + 0.3, 1.65), (end, 1.65))
+        diagram.arrow(axis, (start, 1.65), (middle - 0.3, 1.65), gap=0)
+        diagram.arrow(axis, (middle + 0.3, 1.65), (end, 1.65), gap=0)
         axis.text(middle, 1.65, "×", ha="center", va="center", fontsize=15,
                   bbox={"boxstyle": "circle,pad=0.1", "fc": "white", "ec": GREY})
     return figure
@@ -69,21 +50,21 @@ def three_arrangements():
         axis.text(0.05, 0.8, "$x$", va="center", fontsize=12)
         axis.text(6.35, 0.8, "$y$", va="center", ha="right", fontsize=12)
         for start, end in ((0.5, 1.95), (2.45, 4.05), (4.55, 5.9)):
-            arrow(axis, (start, 0.8), (end, 0.8))
+            diagram.arrow(axis, (start, 0.8), (end, 0.8), gap=0)
         for x, name in ((2.2, first), (4.3, second)):
             axis.text(x, 0.8, "×", ha="center", va="center", fontsize=12,
                       bbox={"boxstyle": "circle,pad=0.1", "fc": "white", "ec": GREY})
-            draw_box(axis, x - 0.5, 2.1, 1.0, 0.75, BLUE if name == "$M_c$" else ORANGE, name, text_colour="white")
-            arrow(axis, (x, 2.1), (x, 1.12))
+            diagram.box(axis, x - 0.5, 2.1, 1.0, 0.75, BLUE if name == "$M_c$" else ORANGE, name, text_colour="white")
+            diagram.arrow(axis, (x, 2.1), (x, 1.12), gap=0)
         first_tap, second_tap = 0.9, 0.9 if title == "parallel" else 3.1  # where the line to each gate leaves
         axis.plot([first_tap, first_tap], [0.8, 2.475], color=GREEN, lw=1.3)
-        arrow(axis, (first_tap, 2.475), (1.7, 2.475), GREEN)
+        diagram.arrow(axis, (first_tap, 2.475), (1.7, 2.475), colour=GREEN, gap=0)
         if title == "parallel":  # over the first gate
             axis.plot([second_tap, second_tap, 4.3], [2.475, 3.4, 3.4], color=GREEN, lw=1.3)
-            arrow(axis, (4.3, 3.4), (4.3, 2.87), GREEN)
+            diagram.arrow(axis, (4.3, 3.4), (4.3, 2.87), colour=GREEN, gap=0)
         else:
             axis.plot([second_tap, second_tap], [0.8, 2.475], color=GREEN, lw=1.3)
-            arrow(axis, (second_tap, 2.475), (3.8, 2.475), GREEN)
+            diagram.arrow(axis, (second_tap, 2.475), (3.8, 2.475), colour=GREEN, gap=0)
     return figure
 
 
@@ -141,15 +122,7 @@ def seeds_by_variant(accuracies: Mapping[str, Sequence[float]], baseline: str, t
         title: the finding.
     """
     figure, axis = new_figure(7.2, 0.36 * len(accuracies) + 1.1)
-    means = {name: 100 * sum(runs) / len(runs) for name, runs in accuracies.items()}
-    axis.axvline(means[baseline], color=GREY, ls="--", lw=1, zorder=1)
-    for row, (name, runs) in enumerate(accuracies.items()):
-        colour = GREY if name == baseline else BLUE
-        axis.scatter([100 * run for run in runs], [row] * len(runs), s=45, color=colour, alpha=0.75, zorder=2, lw=0)
-        axis.vlines(means[name], row - 0.3, row + 0.3, color=ORANGE, lw=3, zorder=3)
-    axis.set_yticks(range(len(accuracies)), accuracies)
-    axis.set(xlabel=f"test accuracy in % (dot: one seed, bar: mean, dashed: mean of “{baseline}”)",
-             ylim=(len(accuracies) - 0.4, -0.6))
+    draw_accuracies(axis, accuracies, baseline)
+    axis.set_xlabel(f"test accuracy in % (dot: one seed, bar: mean, dashed: mean of “{baseline}”)")
     axis.set_title(title, loc="left")
-    axis.grid(axis="x", alpha=0.3)
     return figure

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
+from attncourse.plots import BLUE, GREY, ORANGE, SHADES, diagram, new_figure
 
 
 def eca_diagram():
@@ -13,25 +13,19 @@ def eca_diagram():
     figure, axis = new_figure(7.2, 3.4)
     axis.set(xlim=(0, 14.4), ylim=(-0.6, 5.9))
     axis.set_axis_off()
-    shades = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00"]
     gates = [0.9, 0.3, 0.65, 0.2, 1.0]
     bottoms = [3.5 - 0.72 * channel for channel in range(-1, 6)]  # a zero, five channels, a zero
 
     def middle(row: int) -> float:
         return bottoms[row] + 0.28
 
-    for x, opacities in ((0.2, [1] * 5), (12.2, gates)):
-        for k in range(5):  # a stack of maps, drawn from the back
-            draw_box(axis, x + 0.25 * (4 - k), 1.3 + 0.25 * (4 - k), 1.1, 1.1, "white", "")
-            draw_box(axis, x + 0.25 * (4 - k), 1.3 + 0.25 * (4 - k), 1.1, 1.1, shades[k], "", opacities[k])
-    for row, height in enumerate([None, *[0.6, 0.5, 0.8, 0.35, 0.7], None]):
-        if height is None:
-            draw_box(axis, 4.5, bottoms[row], 0.56, 0.56, "white", "0", text_colour=GREY)
-            continue
-        draw_box(axis, 4.5, bottoms[row], 0.56, 0.56, "white", "")
-        draw_box(axis, 4.5, bottoms[row], 0.56, 0.56, shades[row - 1], "", height)
-        draw_box(axis, 9.9, bottoms[row], 0.56, 0.56, "white", "")
-        draw_box(axis, 9.9, bottoms[row], 0.56, 0.56, shades[row - 1], "", gates[row - 1])
+    diagram.stack(axis, 0.2, 1.3, 1.1, 0.25)
+    diagram.stack(axis, 12.2, 1.3, 1.1, 0.25, gates)
+    for row in (0, 6):
+        diagram.box(axis, 4.5, bottoms[row], 0.56, 0.56, "white", "0", text_colour=GREY)
+    for row, (mean, gate, shade) in enumerate(zip([0.6, 0.5, 0.8, 0.35, 0.7], gates, SHADES), 1):
+        diagram.shaded_box(axis, 4.5, bottoms[row], 0.56, 0.56, shade, mean)
+        diagram.shaded_box(axis, 9.9, bottoms[row], 0.56, 0.56, shade, gate)
     for target, colour in ((2, "black"), (5, GREY)):  # the windows of two gates
         for offset in (-1, 0, 1):
             start, end = (5.12, middle(target + offset)), (9.84, middle(target))
@@ -42,9 +36,8 @@ def eca_diagram():
                       f"$w_{offset + 1}$", color=colour, ha="center", va="center", fontsize=10,
                       bbox={"fc": "white", "ec": "none", "pad": 0.8})
     axis.text(8.05, 1.82, "the same three\nweights everywhere", ha="center", va="center", fontsize=9, color=GREY)
-    for start, end, words in ((2.5, 4.4, "mean"), (10.55, 12.1, "multiply")):
-        axis.annotate("", (end, 2.3), (start, 2.3), arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2})
-        axis.text((start + end) / 2, 2.45, words, ha="center", fontsize=9)
+    diagram.arrow(axis, (2.5, 2.3), (4.4, 2.3), "mean")
+    diagram.arrow(axis, (10.55, 2.3), (12.1, 2.3), "multiply")
     for x, y, words in ((1.3, 4.0, r"$x$: $C \times H \times W$"), (4.78, 5.1, "$z$"), (10.18, 4.3, "$s$"),
                         (13.3, 4.0, r"$s_c \cdot x_c$")):
         axis.text(x, y, words, ha="center", fontsize=11)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
+from attncourse.plots import BLUE, GREEN, GREY, ORANGE, diagram, new_figure
 
 
 def hybrid_diagram():
@@ -12,22 +12,21 @@ def hybrid_diagram():
     figure, axis = new_figure(7.2, 2.5)
     axis.set(xlim=(0, 14.4), ylim=(0, 5))
     axis.set_axis_off()
-    line = {"arrowstyle": "->", "color": "black", "lw": 1.2}
     for x, name in ((0.1, "$x$"), (6.1, "$x'$"), (12.9, "$y$")):
-        draw_box(axis, x, 0.6, 1.4, 1.2, "white", name)
+        diagram.box(axis, x, 0.6, 1.4, 1.2, "white", name)
         axis.text(x + 0.7, 0.25, r"$C{\times}H{\times}W$", ha="center", va="top", fontsize=8, color=GREY)
     for x in (4.2, 10.6):
         axis.text(x, 1.2, "×", ha="center", va="center", fontsize=14,
                   bbox={"boxstyle": "circle", "fc": "white", "ec": "black", "lw": 0.8})
     for start, end in ((1.5, 3.75), (4.6, 6.05), (7.5, 10.15), (11.0, 12.85)):
-        axis.annotate("", (end, 1.2), (start, 1.2), arrowprops=line)
+        diagram.arrow(axis, (start, 1.2), (end, 1.2))
     parts = ((2.0, 2.6, BLUE, "ECA: mean, $k$ weights, σ", "$s$: a gate\nper channel", 4.2, 0.8),
              (8.2, 2.9, GREEN, "SAM: avg and max, $7{\\times}7$, σ", "$M$: a gate\nper position", 10.6, 6.8))
     for left, width, colour, inside, below, times, source in parts:
-        draw_box(axis, left - 0.6, 3.2, width + 1.2, 0.9, colour, inside, text_colour="white")
+        diagram.box(axis, left - 0.6, 3.2, width + 1.2, 0.9, colour, inside, text_colour="white")
         axis.plot([source, source], [1.8, 3.65], color="black", lw=1.2)  # up from the map, then to the gate
-        axis.annotate("", (left - 0.65, 3.65), (source, 3.65), arrowprops={**line, "shrinkA": 0})
-        axis.annotate("", (times, 1.6), (times, 3.15), arrowprops=line)
+        diagram.arrow(axis, (source, 3.65), (left - 0.7, 3.65), gap=0)
+        diagram.arrow(axis, (times, 3.15), (times, 1.6))
         axis.text(times + 0.15, 2.4, below, fontsize=9, color=colour, va="center")
     axis.text(0.1, 4.65, "The second gate looks at what the first let through", weight="bold", color=ORANGE)
     return figure

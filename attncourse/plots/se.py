@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from attncourse.plots import BLUE, GREEN, GREY, ORANGE, draw_box, new_figure
+from attncourse.plots import BLUE, GREY, ORANGE, SHADES, diagram, new_figure
 
 
 def jacobian(matrix: Tensor, title: str):
@@ -23,26 +23,21 @@ def se_diagram():
     figure, axis = new_figure(7.2, 2.6)
     axis.set(xlim=(0, 14.4), ylim=(0, 5))
     axis.set_axis_off()
-    shades = [BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00"]
     gates = [0.9, 0.25, 0.7, 0.15, 1.0]
-    for x, opacities in ((0.3, [1] * 5), (12.0, gates)):
-        for k in range(5):  # a stack of maps, drawn from the back
-            draw_box(axis, x + 0.28 * (4 - k), 1.2 + 0.28 * (4 - k), 1.2, 1.2, "white", "")
-            draw_box(axis, x + 0.28 * (4 - k), 1.2 + 0.28 * (4 - k), 1.2, 1.2, shades[k], "", opacities[k])
-    for x, heights, name in ((4.4, [0.6, 0.5, 0.8, 0.3, 0.7], "z"), (9.9, gates, "s")):
-        for k, height in enumerate(heights):
-            draw_box(axis, x, 0.9 + 0.62 * (4 - k), 0.5, 0.5, "white", "")
-            draw_box(axis, x, 0.9 + 0.62 * (4 - k), 0.5, 0.5, shades[k], "", height)
+    diagram.stack(axis, 0.3, 1.2, 1.2, 0.28)
+    diagram.stack(axis, 12.0, 1.2, 1.2, 0.28, gates)
+    for x, values, name in ((4.4, [0.6, 0.5, 0.8, 0.3, 0.7], "z"), (9.9, gates, "s")):
+        for k, value in enumerate(values):
+            diagram.shaded_box(axis, x, 0.9 + 0.62 * (4 - k), 0.5, 0.5, SHADES[k], value)
         axis.text(x + 0.25, 4.25, f"${name}$", ha="center", fontsize=12)
     for k in range(2):
-        draw_box(axis, 7.1, 1.6 + 0.75 * k, 0.5, 0.5, "#E5E7EB", "")
+        diagram.box(axis, 7.1, 1.6 + 0.75 * k, 0.5, 0.5, diagram.PALE)
     axis.text(7.35, 4.25, "$C/r$", ha="center", fontsize=12)
     axis.text(1.5, 4.25, r"$x$: $C \times H \times W$", ha="center")
     axis.text(13.2, 4.25, r"$s_c \cdot x_c$", ha="center")
-    for start, end, y, words in ((2.8, 4.3, 2.3, "mean"), (5.0, 7.0, 2.3, "$W_1$, ReLU"),
-                                 (7.7, 9.8, 2.3, "$W_2$, sigmoid"), (10.5, 11.9, 2.3, "multiply")):
-        axis.annotate("", (end, y), (start, y), arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2})
-        axis.text((start + end) / 2, y + 0.2, words, ha="center", fontsize=9)
+    for start, end, words in ((2.8, 4.3, "mean"), (5.0, 7.0, "$W_1$, ReLU"), (7.7, 9.8, "$W_2$, sigmoid"),
+                              (10.5, 11.9, "multiply")):
+        diagram.arrow(axis, (start, 2.3), (end, 2.3), words, above=0.2)
     for x, words in ((3.55, "1 squeeze"), (7.35, "2 excite"), (11.2, "3 scale")):
         axis.text(x, 0.25, words, ha="center", weight="bold", color=BLUE)
     return figure
@@ -64,8 +59,8 @@ def se_placements():
                 axis.annotate("", end, start, zorder=0,
                               arrowprops={"arrowstyle": "-", "color": GREY, "lw": 1.4, "shrinkA": 0, "shrinkB": 0})
         axis.text(0.4, 0.27, "+", ha="center", va="center", bbox={"boxstyle": "circle", "fc": "white", "ec": GREY})
-        draw_box(axis, 0.62 - 0.14, 0.6 - 0.06, 0.28, 0.12, "#E5E7EB", "F")
-        draw_box(axis, x - 0.13, y - 0.055, 0.26, 0.11, ORANGE, "SE", text_colour="white")
+        diagram.box(axis, 0.62 - 0.14, 0.6 - 0.06, 0.28, 0.12, diagram.PALE, "F")
+        diagram.box(axis, x - 0.13, y - 0.055, 0.26, 0.11, ORANGE, "SE", text_colour="white")
         axis.set_title(name, weight="bold")
         axis.text(0.4, -0.11, formula, ha="center", va="top", fontsize=10)
     return figure

@@ -12,6 +12,21 @@ function add(parent, tag, attributes = {}, text = "") {
   return parent.appendChild(child);
 }
 
+// The pixels as the address of a picture; value(i, j, k) is the colour k of row i and column j, 0 to 255.
+function paint(rows, columns, value) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [columns, rows];
+  const pixels = new ImageData(columns, rows);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      for (let k = 0; k < 3; k++) pixels.data[(i * columns + j) * 4 + k] = value(i, j, k);
+      pixels.data[(i * columns + j) * 4 + 3] = 255;
+    }
+  }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
 // JupyterLab moves between cells on arrow keys unless the element that has the focus asks it not to.
 const KEYS_ARE_MINE = { "data-lm-suppress-shortcuts": "true" };
 

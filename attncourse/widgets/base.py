@@ -44,6 +44,11 @@ def position(options: list[str], wanted: Any, what: str) -> int:
     return options.index(str(wanted))
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The gates, from 0 to 1, that belong to logits of any shape."""
+    return 1 / (1 + np.exp(-logits))
+
+
 class CourseWidget(anywidget.AnyWidget):
     """A picture with native controls and a sentence that says what the picture shows.
 

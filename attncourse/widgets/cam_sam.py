@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attncourse.widgets.base import CourseWidget, control, front_end
+from attncourse.widgets.base import CourseWidget, control, front_end, sigmoid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +41,7 @@ def weighted_sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def gate_of(logits: np.ndarray) -> np.ndarray:
     """Logits (H, W) normalised to mean 0 and variance 1, as BatchNorm does in training, then the sigmoid."""
-    normalised = (logits - logits.mean()) / np.sqrt(logits.var() + 1e-5)
-    return 1 / (1 + np.exp(-normalised))
+    return sigmoid((logits - logits.mean()) / np.sqrt(logits.var() + 1e-5))
 
 
 def equal_weights(size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end
+from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end, sigmoid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,6 @@ def slide(means: ArrayLike, kernel: ArrayLike) -> np.ndarray:
     half = len(kernel) // 2
     padded = np.pad(means, ((0, 0), (half, half)))
     return np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=1) @ kernel
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
 
 
 def signed(value: float) -> str:

@@ -53,21 +53,6 @@ function arrange(width, ratio) {
   return places;
 }
 
-// The pixels as the address of a picture; value(i, j, k) is the colour k of row i and column j, 0 to 255.
-function paint(rows, columns, value) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [columns, rows];
-  const pixels = new ImageData(columns, rows);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) {
-      for (let k = 0; k < 3; k++) pixels.data[(i * columns + j) * 4 + k] = value(i, j, k);
-      pixels.data[(i * columns + j) * 4 + 3] = 255;
-    }
-  }
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return canvas.toDataURL();
-}
-
 // A ring one σ from the centre, where the gate is 0.61; an inner svg cuts off what leaves the panel.
 function drawSigma(svg, { x, y, width, height }, [row, column], share) {
   const clip = add(svg, "svg", { x, y, width, height });

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end, position
+from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end, position, sigmoid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +30,6 @@ def example_map() -> np.ndarray:
     bar = np.where(j == 6, 0.6, 0.0)
     weak = 0.15 + 0.04 * i
     return np.stack([large, small, bar, weak])  # (4, 8, 8)
-
-
-def sigmoid(scores: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-scores))
 
 
 def channel_gate(x: np.ndarray, strength: float) -> np.ndarray:

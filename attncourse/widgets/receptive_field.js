@@ -29,7 +29,8 @@ function drawPicture(svg, { side, size, place, reach, count, data, holes }) {
   for (const [name, value] of Object.entries({ x: 0, y: top, width: side, height: side })) {
     image.setAttribute(name, value);
   }
-  image.setAttribute("href", paint(size, (i, j, k) => data[(i * size + j) * 3 + k] * (seen(i, j) ? 1 : 0.3)));
+  const value = (i, j, k) => data[(i * size + j) * 3 + k] * (seen(i, j) ? 1 : 0.3);
+  image.setAttribute("href", paint(size, size, value));
   add(svg, "text", { x: 0, y: 13, class: "strong" }, "Bright: can move the output pixel");
   svg.append(image);
   const clip = add(svg, "svg", { x: 0, y: top, width: side, height: side }); // cuts off what leaves the picture
@@ -68,19 +69,4 @@ function drawWays(svg, { left, start, width, ways, reach }) {
   }
   add(svg, "text", { x: (x0 + x1) / 2, y: y1 + 38, class: "quiet", "text-anchor": "middle" }, "offset in pixels");
   return y1 + 44 - start;
-}
-
-// The pixels as the address of a picture; value(i, j, k) is the colour k of row i and column j, 0 to 255.
-function paint(size, value) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [size, size];
-  const pixels = new ImageData(size, size);
-  for (let i = 0; i < size; i++) {
-    for (let j = 0; j < size; j++) {
-      for (let k = 0; k < 3; k++) pixels.data[(i * size + j) * 4 + k] = value(i, j, k);
-      pixels.data[(i * size + j) * 4 + 3] = 255;
-    }
-  }
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return canvas.toDataURL();
 }

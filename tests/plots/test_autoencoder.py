@@ -1,13 +1,9 @@
 """Figures of the autoencoder chapter: each draws what it was given."""
 
 import torch
-from matplotlib.figure import Figure
+from plots.figure_contents import drawn, texts
 
 from attncourse.plots.autoencoder import autoencoder_diagram, coverage_maps, tiles
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
 def test_the_diagram_names_its_parts():
@@ -21,7 +17,7 @@ def test_tiles():
     figure = tiles(maps, ["a", "b"], ["x", "y", "z"], title="finding", limits=(0, 1), mark=(1, 2, 3))
     assert len(figure.axes) == 6
     for axis, one in zip(figure.axes, maps.flatten(0, 1)):
-        assert torch.equal(torch.as_tensor(axis.images[0].get_array().data), one)
+        assert torch.equal(drawn(axis), one)
         assert axis.images[0].get_clim() == (0, 1)
     marked = [axis.lines[0].get_xydata().tolist() if axis.lines else None for axis in figure.axes]
     assert marked == [None, [[3, 2]], None, None, [[3, 2]], None]
@@ -36,5 +32,5 @@ def test_tiles_have_their_own_limits_where_none_are_given():
 
 def test_coverage_maps_say_what_is_missed():
     figure = coverage_maps([torch.tensor([[0, 1], [2, 9]]), torch.ones(2, 2, dtype=torch.int64)], ["a", "b"], "finding")
-    assert figure.axes[0].images[0].get_array().tolist() == [[0, 1], [2, 4]]
+    assert drawn(figure.axes[0]).tolist() == [[0, 1], [2, 4]]
     assert {"25% never reached", "all reached", "a", "b"} <= set(texts(figure))

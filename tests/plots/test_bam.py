@@ -1,16 +1,9 @@
 """Figures of the BAM chapter: each draws what it was given."""
 
 import torch
+from plots.figure_contents import drawn, texts
 
 from attncourse.plots.bam import bam_diagram, bam_places, joins, photos_and_gates, seen_pixels, windows
-
-
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-
-
-def drawn(axis) -> torch.Tensor:
-    return torch.as_tensor(axis.images[0].get_array().data)
 
 
 def test_the_diagram_names_its_parts():

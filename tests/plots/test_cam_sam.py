@@ -1,7 +1,7 @@
 """The figures of the CAM and SAM chapter draw what they were given."""
 
 import torch
-from matplotlib.figure import Figure
+from plots.figure_contents import drawn, texts
 
 from attncourse.plots.cam_sam import (
     cam_sam_diagram,
@@ -13,10 +13,6 @@ from attncourse.plots.cam_sam import (
 )
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-
-
 def test_the_diagram_names_both_ways():
     words = texts(cam_sam_diagram())
     assert {f"{pool} over {what}" for pool in ("mean", "maximum") for what in ("positions", "channels")} <= set(words)
@@ -26,7 +22,7 @@ def test_the_diagram_names_both_ways():
 def test_mean_and_maximum_are_the_maps_own():
     maps = torch.tensor([[[0.0, 1.0], [0.0, 0.0]], [[0.25, 0.25], [0.5, 0.0]]])
     figure = mean_and_maximum(maps, ["edge", "texture"], "finding")
-    assert torch.equal(torch.as_tensor(figure.axes[1].images[0].get_array().data), maps[1])
+    assert torch.equal(drawn(figure.axes[1]), maps[1])
     assert [bar.get_width() for bar in figure.axes[2].patches] == [0.25, 1.0]
     assert [bar.get_width() for bar in figure.axes[3].patches] == [0.25, 0.5]
     assert all(axis.images[0].get_clim() == (0, 1) for axis in figure.axes[:2])

@@ -1,11 +1,9 @@
 """The pictures of the ECA chapter show the numbers that they are given."""
 
 import numpy as np
-import pytest
 import torch
 
 from attncourse.eca import eca_kernel_size
-from attncourse.plots import show
 from attncourse.plots.eca import (
     before_and_after,
     eca_diagram,
@@ -74,12 +72,3 @@ def test_parameters_of_guesses_draws_a_bar_each_and_the_published_number():
     assert [bar.get_width() for bar in axis.patches] == [86, 80]
     assert axis.patches[0].get_facecolor() != axis.patches[1].get_facecolor()
     assert axis.lines[0].get_xdata()[0] == 80
-
-
-@pytest.mark.parametrize("make", [eca_diagram, lambda: kernel_sizes(eca_kernel_size, {}, "t")])
-def test_they_can_be_shown(make, monkeypatch):
-    import IPython.display
-    shown = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, **options: shown.append(data))
-    show(make(), "words")
-    assert shown[0]["text/plain"] == "Figure: words"
