@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncourse.autoencoder import ConvAutoencoderAttention
+from attncourse.checks.blocks import BlockCases, identity, variants
 from attncourse.checks.cases import call, describe, gradients_of, randn, tensor, values
 from attncourse.checks.compare import Problem, kind
 from attncourse.checks.engine import Case, Exercise, Mistake
@@ -374,21 +375,10 @@ fit = Exercise(
 WIDTHS = (12, 24, 48)
 
 
-def build(answer: Callable, channels: int, widths: Sequence[int] | None = None) -> nn.Module:
-    """Make a block from an answer and give it known weights."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block that is built already: pass the class itself.")
-    block = answer(channels) if widths is None else answer(channels, widths=widths)
-    if not isinstance(block, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
-    if answer is not ConvAutoencoderAttention and any(isinstance(m, ConvAutoencoderAttention) for m in block.modules()):
-        raise Problem("used-the-courses-block", "Your block is made of the course's ConvAutoencoderAttention. Build it "
-                      "from nn.Conv2d and nn.ConvTranspose2d.")
+def refuse(block: nn.Module) -> None:
     if hidden(block):
         raise Problem("layers-in-a-list", "Your layers sit in a plain list. nn.Module does not look inside lists: no "
                       "optimizer would find their weights. Use nn.ModuleList or nn.Sequential.")
-    fill(block)
-    return block
 
 
 def hidden(block: nn.Module) -> bool:
@@ -398,12 +388,8 @@ def hidden(block: nn.Module) -> bool:
     return any(isinstance(each, nn.Module) and each not in known for value in held for each in value)
 
 
-@torch.no_grad()
-def fill(block: nn.Module) -> None:
-    """The same weights for every block, whatever its parameters are called and in whatever order they come.
-
-    A parameter's values follow from its shape alone; their size keeps the gates away from 0.5 and from 0 and 1.
-    """
+def fill(block: nn.Module, *_: int) -> None:
+    """From the shapes alone; the size of the numbers keeps the gates away from 0.5 and from 0 and 1."""
     for p in block.parameters():
         seed = 1000 + sum(size * 31**axis for axis, size in enumerate(p.shape))
         if p.ndim > 1:
@@ -412,41 +398,16 @@ def fill(block: nn.Module) -> None:
             p.copy_(0.3 * randn(*p.shape, seed=seed))
 
 
-def block_output(x: Tensor, widths: Sequence[int]) -> Case:
-    shown = f"block = YourBlock({x.shape[1]}, widths={tuple(widths)}); {describe(x=x)}"
-    return Case(shown, lambda answer: call(build(answer, x.shape[1], widths).to(x.dtype), x=x))
-
-
-def block_parameters(channels: int, widths: Sequence[int] | None = None) -> Case:
-    shown = f"{channels}" if widths is None else f"{channels}, widths={tuple(widths)}"
-
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, channels, widths).parameters())
-    return Case(f"YourBlock({shown})", probe, "parameter-count",
-                "The block has another number of parameters: 385·C + 46,200 with the default widths.")
-
-
-def block_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    block, x = build(answer, 3, (4, 5)), randn(2, 3, 6, 7, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
-
-def block_modes(answer: Callable) -> str:
-    block, x = build(answer, 3, (4, 5)), randn(4, 3, 8, 8, seed=9)
-    train, evaluation = block.train()(x), block.eval()(x)
-    return "the same output" if torch.allclose(train, evaluation, atol=1e-5) else "another output"
-
-
-def block_alone(answer: Callable) -> str:
-    block, x = build(answer, 3, (4, 5)), randn(4, 3, 8, 8, seed=10)
-    together, alone = block(x)[:1], block(x[:1].clone())
-    return "the same output" if torch.allclose(together, alone, atol=1e-5) else "another output"
-
-
-def identity(t: Tensor) -> Tensor:
-    return t
+your_block = BlockCases(
+    own=ConvAutoencoderAttention,
+    ready=ConvAutoencoderAttention,
+    used=("used-the-courses-block", "Your block is made of the course's ConvAutoencoderAttention. Build it from "
+                                    "nn.Conv2d and nn.ConvTranspose2d."),
+    fill=fill,
+    count="The block has another number of parameters: 385·C + 46,200 with the default widths.",
+    refuse=refuse,
+    instance="You passed a block that is built already: pass the class itself.",
+)
 
 
 class Variant(nn.Module):
@@ -497,8 +458,7 @@ class ResizedSmoothly(Resized):
     mode = "bilinear"
 
 
-def variant(**wrong) -> Callable:
-    return partial(Variant, **wrong)
+variant = variants(Variant)
 
 
 def doubled(multiple: int) -> int:
@@ -515,24 +475,24 @@ block = Exercise(
     title="Build the block",
     reference=ConvAutoencoderAttention,
     cases=(
-        block_output(tensor([[[[1, -2], [3, 4]]]]), (2,)),
-        block_output(tensor([[[[2]]]]), (2,)),
-        block_output(randn(1, 2, 4, 4, seed=1), (3, 5)),
-        block_output(randn(2, 3, 5, 7, seed=2), (4, 6)),
-        block_output(randn(2, 1, 1, 6, seed=3), (3,)),
-        block_output(randn(1, 5, 13, 15, seed=4), WIDTHS),
-        block_output(randn(2, 4, 8, 16, seed=5).double(), (12, 6, 3)),
-        block_output(randn(3, 6, 2, 2, seed=6), (5,)),
-        block_parameters(64),
-        block_parameters(3),
-        block_parameters(7, (12, 24, 12)),
-        block_parameters(2, (5,)),
-        Case("the gradients of YourBlock(3, widths=(4, 5))", block_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
-        Case("the same x with block.train() and with block.eval()", block_modes, "mode-dependent",
-             "Training and evaluation mode give different outputs. This block does the same in both."),
-        Case("one image in a batch of 4, and alone", block_alone, "batch-dependent",
-             "An image's output depends on the other images of its batch."),
+        your_block.output(tensor([[[[1, -2], [3, 4]]]]), 1, widths=(2,)),
+        your_block.output(tensor([[[[2]]]]), 1, widths=(2,)),
+        your_block.output(randn(1, 2, 4, 4, seed=1), 2, widths=(3, 5)),
+        your_block.output(randn(2, 3, 5, 7, seed=2), 3, widths=(4, 6)),
+        your_block.output(randn(2, 1, 1, 6, seed=3), 1, widths=(3,)),
+        your_block.output(randn(1, 5, 13, 15, seed=4), 5, widths=WIDTHS),
+        your_block.output(randn(2, 4, 8, 16, seed=5).double(), 4, widths=(12, 6, 3)),
+        your_block.output(randn(3, 6, 2, 2, seed=6), 6, widths=(5,)),
+        your_block.parameters(64),
+        your_block.parameters(3),
+        your_block.parameters(7, widths=(12, 24, 12)),
+        your_block.parameters(2, widths=(5,)),
+        your_block.gradients(randn(2, 3, 6, 7, seed=8), 3, widths=(4, 5)),
+        your_block.modes(randn(4, 3, 8, 8, seed=9), 3, widths=(4, 5), cause="mode-dependent",
+                         message="Training and evaluation mode give different outputs. This block does the same in "
+                                 "both."),
+        your_block.alone(randn(4, 3, 8, 8, seed=10), 3, widths=(4, 5)),
+        your_block.dtype(randn(2, 3, 6, 7, seed=11), 3, widths=(4, 5)),
     ),
     mistakes=(
         Mistake("not-padded", "You did not pad: a map whose sides cannot be halved evenly comes back smaller.",

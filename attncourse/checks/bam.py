@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from attncourse.bam import BAM
-from attncourse.checks.cases import call, describe, gradients, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind, plain, show
+from attncourse.checks.blocks import BlockCases, fill_norms, identity, variants
+from attncourse.checks.cases import describe, gradients, randn, tensor, values
+from attncourse.checks.compare import Problem, plain, show
 from attncourse.checks.engine import Case, Exercise, Mistake
 
 # --- padding ---------------------------------------------------------------------------------------------------------
@@ -243,10 +244,6 @@ join = Exercise(
 # --- spatial ---------------------------------------------------------------------------------------------------------
 
 
-def identity(t):
-    return t
-
-
 class SpatialBranch(nn.Module):
     """BAM's spatial branch; each argument is the right part unless a mistake replaces it."""
 
@@ -292,90 +289,50 @@ class OnePadding1(SpatialBranch):
         self.steps[2 if first else 4].padding = (1, 1)
 
 
-def build(answer: Callable, channels: int, reduction: int | None = None, dilation: int | None = None) -> nn.Module:
-    """The answer's branch with the checker's weights; None leaves the defaults."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a module. Pass the class itself, with no parentheses behind it.")
-    given = {"reduction": reduction, "dilation": dilation}
-    branch = answer(channels, **{name: value for name, value in given.items() if value is not None})
-    if not isinstance(branch, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(branch)}, not an nn.Module: inherit from nn.Module.")
-    if any(isinstance(module, BAM) for module in branch.modules()):
-        raise Problem("used-bam", "Your branch is made of the course's BAM. Build it from nn.Conv2d layers.")
-    fill(branch)
-    return branch
+def fill(branch: nn.Module, *_: int) -> None:
+    """From the shapes alone, so that it does not matter what the parameters are called."""
+    for p in branch.parameters():
+        if p.ndim > 1:
+            p.copy_(randn(*p.shape, seed=100 + p.shape[-1]) * (2 * len(p) / max(1, p.numel()))**0.5)
+        else:
+            p.copy_(randn(*p.shape, seed=200).abs())  # above 0: some hidden unit stays alive
+    fill_norms(branch, weight=1.5, bias=0.25, mean=0.5, variance=2.0)
 
 
-@torch.no_grad()
-def fill(branch: nn.Module) -> None:
-    """The same weights for every branch, whatever its parameters are called: they follow from the shapes alone."""
-    for module in branch.modules():
-        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        for p in module.parameters(recurse=False):
-            if p.ndim > 1:
-                p.copy_(randn(*p.shape, seed=100 + p.shape[-1]) * (2 * len(p) / max(1, p.numel()))**0.5)
-            elif not norm:
-                p.copy_(randn(*p.shape, seed=200).abs())  # above 0: some hidden unit stays alive
-        if norm and module.affine:
-            module.weight.fill_(1.5)
-            module.bias.fill_(0.25)
-        if norm and module.track_running_stats:
-            module.running_mean.fill_(0.5)
-            module.running_var.fill_(2.0)
-
-
-def branch_output(x: Tensor, reduction: int | None = None, dilation: int | None = None, train: bool = False) -> Case:
-    named = "".join(f", {name}={value}" for name, value in (("reduction", reduction), ("dilation", dilation)) if value)
-    mode = "train" if train else "eval"
-    shown = f"branch = YourBranch({x.shape[1]}{named}).{mode}(); {describe(x=x)}"
-
-    def probe(answer: Callable) -> object:
-        return call(build(answer, x.shape[1], reduction, dilation).to(x.dtype).train(train), x=x)
-    return Case(shown, probe)
-
-
-def branch_parameters(channels: int, reduction: int | None = None) -> Case:
-    shown = f"{channels}" if reduction is None else f"{channels}, reduction={reduction}"
-
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, channels, reduction).parameters())
-    return Case(f"YourBranch({shown})", probe, "parameter-count",
-                "The branch has another number of parameters than C·c' + 18·c'² + 4·c' + 3, c' = max(1, C // r).")
-
-
-def branch_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    branch, x = build(answer, 8, 2, 2).eval(), randn(2, 8, 5, 7, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(branch(x), [x, *branch.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
-
-def variant(**wrong) -> Callable:
-    return partial(SpatialBranch, **wrong)
-
+your_branch = BlockCases(
+    own=SpatialBranch,
+    ready=BAM,
+    used=("used-bam", "Your branch is made of the course's BAM. Build it from nn.Conv2d layers."),
+    fill=fill,
+    count="The branch has another number of parameters than C·c' + 18·c'² + 4·c' + 3, c' = max(1, C // r).",
+    instance="You passed a module. Pass the class itself, with no parentheses behind it.",
+    name="branch",
+)
+variant = variants(SpatialBranch)
 
 spatial = Exercise(
     id="bam.spatial",
     title="Build the spatial branch",
     reference=SpatialBranch,
     cases=(
-        branch_output(tensor([[[[1, -1]], [[2, 0]]]]), 2, 1),
-        branch_output(tensor([[[[1], [-2]], [[0], [3]], [[2], [2]]]]), 16, 1),
-        branch_output(randn(1, 8, 5, 4, seed=1), 4, 1),
-        branch_output(randn(2, 8, 9, 7, seed=2), 2, 2),
-        branch_output(randn(2, 8, 7, 7, seed=3), 4, 4),
-        branch_output(randn(1, 6, 12, 19, seed=4), 3, 4),
-        branch_output(randn(1, 16, 9, 9, seed=5), 2),
-        branch_output(randn(1, 64, 6, 6, seed=6), None, 3),
-        branch_output(randn(2, 8, 6, 6, seed=7).double(), 4, 3),
-        branch_output(randn(3, 8, 6, 5, seed=8), 2, 2, train=True),
-        branch_parameters(32, 16),
-        branch_parameters(64),
-        branch_parameters(64, 4),
-        branch_parameters(7, 2),
-        branch_parameters(3, 16),
-        Case("the gradients of YourBranch(8, reduction=2, dilation=2).eval()", branch_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
+        your_branch.output(tensor([[[[1, -1]], [[2, 0]]]]), 2, reduction=2, dilation=1, mode=".eval()"),
+        your_branch.output(tensor([[[[1], [-2]], [[0], [3]], [[2], [2]]]]), 3, reduction=16, dilation=1,
+                           mode=".eval()"),
+        your_branch.output(randn(1, 8, 5, 4, seed=1), 8, reduction=4, dilation=1, mode=".eval()"),
+        your_branch.output(randn(2, 8, 9, 7, seed=2), 8, reduction=2, dilation=2, mode=".eval()"),
+        your_branch.output(randn(2, 8, 7, 7, seed=3), 8, reduction=4, dilation=4, mode=".eval()"),
+        your_branch.output(randn(1, 6, 12, 19, seed=4), 6, reduction=3, dilation=4, mode=".eval()"),
+        your_branch.output(randn(1, 16, 9, 9, seed=5), 16, reduction=2, mode=".eval()"),
+        your_branch.output(randn(1, 64, 6, 6, seed=6), 64, dilation=3, mode=".eval()"),
+        your_branch.output(randn(2, 8, 6, 6, seed=7).double(), 8, reduction=4, dilation=3, mode=".eval()"),
+        your_branch.output(randn(3, 8, 6, 5, seed=8), 8, reduction=2, dilation=2, mode=".train()"),
+        your_branch.parameters(32, reduction=16),
+        your_branch.parameters(64),
+        your_branch.parameters(64, reduction=4),
+        your_branch.parameters(7, reduction=2),
+        your_branch.parameters(3, reduction=16),
+        your_branch.gradients(randn(2, 8, 5, 7, seed=8), 8, reduction=2, dilation=2, mode=".eval()"),
+        your_branch.dtype(randn(2, 8, 5, 7, seed=9), 8, reduction=2, dilation=2),
     ),
     mistakes=(
         Mistake("padding-1",

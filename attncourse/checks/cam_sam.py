@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncourse.cam_sam import SpatialAttention
-from attncourse.checks.cases import call, describe, gradients, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.blocks import BlockCases, fill_norms, identity, variants
+from attncourse.checks.cases import gradients, randn, tensor, values
+from attncourse.checks.compare import Problem
 from attncourse.checks.engine import Case, Exercise, Mistake
 
 # --- spatial_stack ---------------------------------------------------------------------------------------------------
@@ -115,10 +116,6 @@ spatial_stack = Exercise(
 )
 
 # --- channel_gate ----------------------------------------------------------------------------------------------------
-
-
-def identity(z):
-    return z
 
 
 def mean_of(x):
@@ -255,58 +252,24 @@ channel_gate = Exercise(
 # --- spatial_block ---------------------------------------------------------------------------------------------------
 
 
-def build(answer: Callable, kernel_size: int | None = None) -> nn.Module:
-    """The answer's block, with the same weights whatever its parts are called; with kernel_size None its default."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    block = answer() if kernel_size is None else answer(kernel_size=kernel_size)
-    if not isinstance(block, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
-    if answer is not SpatialAttention and any(isinstance(part, SpatialAttention) for part in block.modules()):
-        raise Problem("used-course-block", "Your block is made of the course's SpatialAttention. Build it yourself.")
-    fill(block)
-    return block
-
-
-@torch.no_grad()
 def fill(block: nn.Module) -> None:
-    for part in block.modules():
-        for name, p in part.named_parameters(recurse=False):
-            if p.ndim > 1:
-                p.copy_(randn(*p.shape, seed=100) / p[0].numel()**0.5)
-            elif isinstance(part, nn.BatchNorm2d):
-                p.fill_(1.5 if name == "weight" else -0.3)
-            else:
-                p.fill_(0.7)
-        if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None:
-            part.running_mean.fill_(0.2)
-            part.running_var.fill_(0.6)
+    for p in block.parameters():
+        p.copy_(randn(*p.shape, seed=100) / p[0].numel()**0.5 if p.ndim > 1 else torch.full_like(p, 0.7))
+    fill_norms(block, weight=1.5, bias=-0.3, mean=0.2, variance=0.6)
 
 
-def block_output(x: Tensor, kernel_size: int, training: bool = False) -> Case:
-    mode = ".train()" if training else ".eval()"
-    shown = f"block = YourBlock(kernel_size={kernel_size}){mode}; {describe(x=x)}"
-    return Case(shown, lambda answer: call(build(answer, kernel_size).train(training).to(x.dtype), x=x))
-
-
-def block_parameters(kernel_size: int | None = None) -> Case:
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, kernel_size).parameters())
-    shown = "" if kernel_size is None else f"kernel_size={kernel_size}"
-    return Case(f"YourBlock({shown})", probe, "parameter-count",
-                "The block has another number of parameters than 2·k² + 2.")
-
-
-def block_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    block, x = build(answer, 3).eval(), randn(2, 4, 3, 5, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
+your_block = BlockCases(
+    own=SpatialAttention,
+    ready=SpatialAttention,
+    used=("used-course-block", "Your block is made of the course's SpatialAttention. Build it yourself."),
+    fill=fill,
+    count="The block has another number of parameters than 2·k² + 2.",
+)
 
 
 def even_kernel(answer: Callable) -> str:
     try:
-        build(answer, 4)
+        your_block.new(answer, kernel_size=4)
     except ValueError:
         return "a ValueError"
     return "no error"
@@ -334,8 +297,7 @@ class Variant(nn.Module):
         return self.apply_gate(x, m)
 
 
-def variant(**wrong) -> Callable:
-    return partial(Variant, **wrong)
+variant = variants(Variant)
 
 
 def no_norm(channels):
@@ -347,23 +309,23 @@ spatial_block = Exercise(
     title="SAM as a module",
     reference=SpatialAttention,
     cases=(
-        block_output(randn(1, 2, 3, 4), 3),
-        block_output(tensor([[[[1]], [[-2]]]]), 1),
-        block_output(tensor([[[[1]], [[-2]]]]), 3),
-        block_output(tensor([[[[1, 3]], [[-2, 0]]]]), 3),
-        block_output(tensor([[[[1, 0], [2, 0]]], [[[-1, 4], [0, 0]]]]), 3, training=True),
-        block_output(randn(2, 3, 5, 4, seed=1), 3),
-        block_output(randn(1, 4, 7, 7, seed=2), 7),
-        block_output(randn(2, 1, 9, 6, seed=3).double(), 5),
-        block_output(randn(3, 5, 4, 11, seed=4), 7, training=True),
-        block_parameters(3),
-        block_parameters(),
-        block_parameters(1),
+        your_block.output(randn(1, 2, 3, 4), kernel_size=3, mode=".eval()"),
+        your_block.output(tensor([[[[1]], [[-2]]]]), kernel_size=1, mode=".eval()"),
+        your_block.output(tensor([[[[1]], [[-2]]]]), kernel_size=3, mode=".eval()"),
+        your_block.output(tensor([[[[1, 3]], [[-2, 0]]]]), kernel_size=3, mode=".eval()"),
+        your_block.output(tensor([[[[1, 0], [2, 0]]], [[[-1, 4], [0, 0]]]]), kernel_size=3, mode=".train()"),
+        your_block.output(randn(2, 3, 5, 4, seed=1), kernel_size=3, mode=".eval()"),
+        your_block.output(randn(1, 4, 7, 7, seed=2), kernel_size=7, mode=".eval()"),
+        your_block.output(randn(2, 1, 9, 6, seed=3).double(), kernel_size=5, mode=".eval()"),
+        your_block.output(randn(3, 5, 4, 11, seed=4), kernel_size=7, mode=".train()"),
+        your_block.parameters(kernel_size=3),
+        your_block.parameters(),
+        your_block.parameters(kernel_size=1),
         Case("YourBlock(kernel_size=4)", even_kernel, "even-kernel-accepted",
              "An even kernel has no middle: with the same padding on both sides the map changes its size. Raise a "
              "ValueError for it."),
-        Case("the gradients of YourBlock(kernel_size=3)", block_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
+        your_block.gradients(randn(2, 4, 3, 5, seed=8), kernel_size=3),
+        your_block.dtype(randn(2, 4, 3, 5, seed=9), kernel_size=3),
     ),
     mistakes=(
         Mistake("even-kernel-accepted", "An even kernel has no middle: with the same padding on both sides the map "

@@ -49,6 +49,15 @@ def gradients_of(output: object, leaves: list[Tensor]) -> list[Tensor]:
     return torch.autograd.grad((output * weights).sum(), leaves, allow_unused=True, materialize_grads=True)
 
 
+def error_of(use: Callable[[], object]) -> str:
+    """What use() raises: 'a ValueError', or 'no error'."""
+    try:
+        use()
+    except Exception as error:
+        return f"a {type(error).__name__}"
+    return "no error"
+
+
 def tensor(values: object) -> Tensor:
     """A float32 tensor on the CPU, whatever defaults the session has set."""
     return torch.tensor(values, dtype=torch.float32, device="cpu")

@@ -8,14 +8,9 @@ from torch import Tensor, nn
 
 from attncourse.cam_sam import ChannelAttention, SpatialAttention
 from attncourse.cbam import ARRANGEMENTS, CBAM
-from attncourse.checks.cases import call, describe, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.blocks import BlockCases, fill_norms, identity, lost_batch, two_layers, variants
+from attncourse.checks.cases import call, describe, error_of, gradients_of, randn, tensor, values
 from attncourse.checks.engine import Case, Exercise, Mistake
-
-
-def identity(x):
-    return x
-
 
 # --- two gates that are easy to follow by hand -----------------------------------------------------------------------
 
@@ -176,11 +171,7 @@ def without_error(last: str) -> Callable:
 
 
 def unknown_arrangement(answer: Callable) -> str:
-    try:
-        answer(SMALL.clone(), toy_channel, toy_spatial, "diagonal")
-    except Exception as error:
-        return f"a {type(error).__name__}"
-    return "no error"
+    return error_of(lambda: answer(SMALL.clone(), toy_channel, toy_spatial, "diagonal"))
 
 
 def other_error(x, channel, spatial, arrangement):
@@ -273,77 +264,21 @@ arrange = Exercise(
 # --- block -----------------------------------------------------------------------------------------------------------
 
 
-def build(answer: Callable, channels: int, **arguments: int) -> nn.Module:
-    """The answer's block with the course's weights, in evaluation mode."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    block = answer(channels, **arguments)
-    if not isinstance(block, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
-    ready = CBAM, ChannelAttention, SpatialAttention
-    if answer is not CBAM and any(isinstance(module, ready) for module in block.modules()):
-        raise Problem("used-ready-parts", "Your block is made of the course's own classes. Build it from nn.Linear, "
-                                          "nn.Conv2d and nn.BatchNorm2d.")
-    fill(block, channels)
-    return block.eval()
-
-
-@torch.no_grad()
 def fill(block: nn.Module, channels: int) -> None:
-    """Give every block the same weights, whatever its parameters are called and in whatever order they come.
-
-    A parameter's values follow from its shape alone, so that Linear and 1×1 Conv2d get the same numbers.
-    """
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            for name, value in (("weight", 1.5), ("bias", -0.25), ("running_mean", 0.2), ("running_var", 0.7)):
-                if getattr(module, name) is not None:
-                    getattr(module, name).fill_(value)
-            continue
-        for p in module.parameters(recurse=False):
-            if p.ndim == 4 and p.shape[-1] > 1:  # the spatial convolution
-                p.copy_(randn(*p.shape, seed=300))
-            elif p.ndim > 1:
-                p.copy_(randn(*p.shape, seed=100 + (p.shape[1] != channels)) * (len(p) / max(1, p.numel()))**0.5)
-            else:
-                p.copy_(randn(*p.shape, seed=200 + (len(p) != channels)).abs())  # above 0: some hidden unit stays alive
+    for p in block.parameters():
+        spatial = p.ndim == 4 and p.shape[-1] > 1
+        p.copy_(randn(*p.shape, seed=300) if spatial else two_layers(p, channels))
+    fill_norms(block, weight=1.5, bias=-0.25, mean=0.2, variance=0.7)
 
 
-def block_output(x: Tensor, reduction: int, kernel_size: int, train: bool = False) -> Case:
-    shown = f"block = YourBlock({x.shape[1]}, reduction={reduction}, kernel_size={kernel_size})"
-
-    def probe(answer: Callable) -> object:
-        block = build(answer, x.shape[1], reduction=reduction, kernel_size=kernel_size).to(x.dtype)
-        return call(block.train(train), x=x)
-    return Case(f"{shown}{'' if train else '.eval()'}; {describe(x=x)}", probe)
-
-
-def block_parameters(channels: int, **arguments: int) -> Case:
-    shown = "".join(f", {name}={value}" for name, value in arguments.items())
-
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, channels, **arguments).parameters())
-    return Case(f"YourBlock({channels}{shown})", probe, "parameter-count",
-                "The block has another number of parameters than 2·C·c' + C + c' + 2·k² + 2, c' = max(1, C // r).")
-
-
-def block_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    block, x = build(answer, 8, reduction=2, kernel_size=3).train(), randn(4, 8, 3, 5, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
-
-def block_modes(answer: Callable) -> str:
-    block, x = build(answer, 8, reduction=4, kernel_size=3), randn(4, 8, 3, 3, seed=9)
-    train, evaluation = block.train()(x), block.eval()(x)
-    return "the same output" if torch.allclose(train, evaluation, atol=1e-5) else "another output"
-
-
-def block_alone(answer: Callable) -> str:
-    block, x = build(answer, 8, reduction=4, kernel_size=3), randn(4, 8, 3, 3, seed=10)
-    together, alone = block(x)[:1], block(x[:1].clone())
-    return "the same output" if torch.allclose(together, alone, atol=1e-5) else "another output"
+your_block = BlockCases(
+    own=CBAM,
+    ready=(CBAM, ChannelAttention, SpatialAttention),
+    used=("used-ready-parts", "Your block is made of the course's own classes. Build it from nn.Linear, nn.Conv2d and "
+                              "nn.BatchNorm2d."),
+    fill=fill,
+    count="The block has another number of parameters than 2·C·c' + C + c' + 2·k² + 2, c' = max(1, C // r).",
+)
 
 
 def space_mean(x):
@@ -421,8 +356,7 @@ class Conv1x1(nn.Conv2d):
         return super().forward(z[:, :, None, None])[:, :, 0, 0]
 
 
-def variant(**wrong) -> Callable:
-    return partial(Variant, **wrong)
+variant = variants(Variant)
 
 
 def floor_width(channels, reduction):
@@ -433,12 +367,7 @@ def padding_of_7_or_3(kernel_size):
     return 3 if kernel_size == 7 else 1
 
 
-def dropped_axes(x):
-    """`squeeze()` without axes: (1, C, 1, 1) becomes (C,)."""
-    return x.mean((2, 3), keepdim=True).squeeze()
-
-
-def dropped_axes_max(x):
+def lost_batch_max(x):
     return x.amax((2, 3), keepdim=True).squeeze()
 
 
@@ -447,27 +376,27 @@ block = Exercise(
     title="Build the block",
     reference=CBAM,
     cases=(
-        block_output(tensor([[[[1]], [[-2]]]]), 2, 3),
-        block_output(tensor([[[[1, 3]], [[-2, 0]]]]), 2, 3),
-        block_output(tensor([[[[1], [3]], [[0.5], [0]], [[2], [-1]]]]), 16, 3),
-        block_output(randn(1, 7, 4, 3, seed=1), 3, 5),
-        block_output(randn(2, 1, 3, 4, seed=5), 16, 3),
-        block_output(randn(3, 8, 3, 5, seed=2), 4, 7),
-        block_output(randn(2, 8, 9, 7, seed=3).double(), 2, 9),
-        block_output(randn(2, 32, 2, 2, seed=6), 4, 3),
-        block_output(randn(3, 8, 4, 4, seed=4), 2, 3, train=True),
-        block_parameters(32, reduction=16, kernel_size=7),
-        block_parameters(32),
-        block_parameters(64, reduction=4, kernel_size=3),
-        block_parameters(7, reduction=2, kernel_size=5),
-        block_parameters(3),
-        Case("the gradients of YourBlock(8, reduction=2, kernel_size=3)", block_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
-        Case("the same x with block.train() and with block.eval()", block_modes, "mode-independent",
-             "Training and evaluation mode give the same output. The BatchNorm after the convolution makes them "
-             "differ."),
-        Case("one image in a batch of 4, and alone, with block.eval()", block_alone, "batch-dependent",
-             "In evaluation mode, an image's output depends on the other images of its batch."),
+        your_block.output(tensor([[[[1]], [[-2]]]]), 2, reduction=2, kernel_size=3, mode=".eval()"),
+        your_block.output(tensor([[[[1, 3]], [[-2, 0]]]]), 2, reduction=2, kernel_size=3, mode=".eval()"),
+        your_block.output(tensor([[[[1], [3]], [[0.5], [0]], [[2], [-1]]]]), 3, reduction=16, kernel_size=3,
+                          mode=".eval()"),
+        your_block.output(randn(1, 7, 4, 3, seed=1), 7, reduction=3, kernel_size=5, mode=".eval()"),
+        your_block.output(randn(2, 1, 3, 4, seed=5), 1, reduction=16, kernel_size=3, mode=".eval()"),
+        your_block.output(randn(3, 8, 3, 5, seed=2), 8, reduction=4, kernel_size=7, mode=".eval()"),
+        your_block.output(randn(2, 8, 9, 7, seed=3).double(), 8, reduction=2, kernel_size=9, mode=".eval()"),
+        your_block.output(randn(2, 32, 2, 2, seed=6), 32, reduction=4, kernel_size=3, mode=".eval()"),
+        your_block.output(randn(3, 8, 4, 4, seed=4), 8, reduction=2, kernel_size=3),
+        your_block.parameters(32, reduction=16, kernel_size=7),
+        your_block.parameters(32),
+        your_block.parameters(64, reduction=4, kernel_size=3),
+        your_block.parameters(7, reduction=2, kernel_size=5),
+        your_block.parameters(3),
+        your_block.gradients(randn(4, 8, 3, 5, seed=8), 8, reduction=2, kernel_size=3),
+        your_block.modes(randn(4, 8, 3, 3, seed=9), 8, reduction=4, kernel_size=3, cause="mode-independent",
+                         message="Training and evaluation mode give the same output. The BatchNorm after the "
+                                 "convolution makes them differ."),
+        your_block.alone(randn(4, 8, 3, 3, seed=10), 8, reduction=4, kernel_size=3, mode=".eval()"),
+        your_block.dtype(randn(2, 8, 3, 5, seed=11), 8, reduction=2, kernel_size=3),
     ),
     mistakes=(
         Mistake("spatial-first", "You applied the spatial gate first. CBAM starts with the channel gate.",
@@ -555,7 +484,7 @@ block = Exercise(
                 variant(outer=partial(torch.softmax, dim=1))),
         Mistake("lost-batch",
                 "A plain `squeeze()` drops every axis of length 1, the batch of one image too. Name the axes.",
-                variant(pools=(dropped_axes, dropped_axes_max))),
+                variant(pools=(lost_batch, lost_batch_max))),
         Mistake("detached-gate", "You cut a gate off from the gradient: it could never be trained.",
                 variant(apply=lambda x, c, s: channel_then_spatial(x, lambda t: c(t).detach(), s)),
                 variant(apply=lambda x, c, s: channel_then_spatial(x, c, lambda t: s(t).detach())),

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncourse.checks.cases import call, describe, gradients, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.blocks import FIXED_SIZE_MEANS, BlockCases, gate_mistakes, identity, lost_batch, variants
+from attncourse.checks.cases import gradients, randn, tensor, values
+from attncourse.checks.compare import Problem
 from attncourse.checks.engine import Case, Exercise, Mistake
 from attncourse.eca import ECA, eca_kernel_size
 
@@ -231,67 +233,29 @@ gate = Exercise(
 # --- block -----------------------------------------------------------------------------------------------------------
 
 
-def checked(answer: Callable, block: object) -> nn.Module:
-    """The answer's block, or a Problem that says what else it made."""
-    if not isinstance(block, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
-    if answer is not ECA and any(isinstance(module, ECA) for module in block.modules()):
-        raise Problem("used-eca", "Your block is made of the course's ECA. Build it yourself.")
+def refuse(block: nn.Module) -> None:
     if not any(p.numel() for p in block.parameters()):
         raise Problem("no-parameters",
                       "Your block has 0 parameters, so nothing in it can be trained. Make the weights an nn.Parameter, "
                       "or register the layer: `self.conv = ...` itself, not a list that holds it.")
-    return block
 
 
-def build(answer: Callable, channels: int, k: int | None = None) -> nn.Module:
-    """The answer's block; with k None its default."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    return fill(checked(answer, answer(channels) if k is None else answer(channels, kernel_size=k)))
-
-
-@torch.no_grad()
-def fill(block: nn.Module) -> nn.Module:
-    """Give every block the same weights, in the order of its parameters, however they are cut into tensors."""
+def fill(block: nn.Module, *_: int) -> None:
+    """The same numbers in the order of the parameters, however they are cut into tensors."""
     parameters = list(block.parameters())
     sizes = [p.numel() for p in parameters]
-    for p, values_of_p in zip(parameters, randn(sum(sizes), seed=100 + sum(sizes)).split(sizes)):
-        p.copy_(values_of_p.view(p.shape))
-    return block
+    for p, numbers in zip(parameters, randn(sum(sizes), seed=100 + sum(sizes)).split(sizes)):
+        p.copy_(numbers.view(p.shape))
 
 
-def block_output(x: Tensor, k: int | None = None) -> Case:
-    arguments = f"{x.shape[1]}" if k is None else f"{x.shape[1]}, kernel_size={k}"
-    shown = f"block = YourBlock({arguments}); {describe(x=x)}"
-    return Case(shown, lambda answer: call(build(answer, x.shape[1], k).to(x.dtype), x=x))
-
-
-def block_parameters(channels: int, k: int | None = None) -> Case:
-    shown = f"{channels}" if k is None else f"{channels}, kernel_size={k}"
-
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, channels, k).parameters())
-    return Case(f"YourBlock({shown})", probe, "parameter-count", "The block has another number of parameters than k.")
-
-
-def block_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    block, x = build(answer, 8, 3), randn(4, 8, 3, 5, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
-
-def block_modes(answer: Callable) -> str:
-    block, x = build(answer, 8, 3), randn(4, 8, 3, 3, seed=9)
-    train, evaluation = block.train()(x), block.eval()(x)
-    return "the same output" if torch.allclose(train, evaluation, atol=1e-5) else "another output"
-
-
-def block_alone(answer: Callable) -> str:
-    block, x = build(answer, 8, 3), randn(4, 8, 3, 3, seed=10)
-    together, alone = block(x)[:1], block(x[:1].clone())
-    return "the same output" if torch.allclose(together, alone, atol=1e-5) else "another output"
+your_block = BlockCases(
+    own=ECA,
+    ready=ECA,
+    used=("used-eca", "Your block is made of the course's ECA. Build it yourself."),
+    fill=fill,
+    count="The block has another number of parameters than k.",
+    refuse=refuse,
+)
 
 
 class Variant(nn.Module):
@@ -342,51 +306,34 @@ class AxesSwapped(Variant):
         return x * self.conv(x.mean((2, 3))[:, :, None]).sigmoid()[..., None]
 
 
-def lost_batch(x):
-    """`squeeze()` without axes: (1, C, 1, 1) becomes (C,)."""
-    return x.mean((2, 3), keepdim=True).squeeze()
-
-
-def no_grad_mean(x):
-    with torch.no_grad():
-        return x.mean((2, 3))
-
-
-def variant(**wrong) -> Callable:
-    return partial(Variant, **wrong)
-
-
-def identity(s):
-    return s
-
+variant = variants(Variant)
 
 block = Exercise(
     id="eca.block",
     title="Build the block",
     reference=ECA,
     cases=(
-        block_parameters(32, 3),
-        block_output(tensor([[[[1]], [[-2]]]]), 1),
-        block_output(tensor([[[[1, 3]]]]), 3),
-        block_output(tensor([[[[1, 3]], [[-2, 0]], [[0, 1]]]]), 3),
-        block_output(tensor([[[[1, 3]], [[-2, 0]]], [[[2, 0]], [[1, 1]]]]), 3),
-        block_output(randn(1, 7, 4, 3, seed=1), 5),
-        block_output(randn(3, 8, 3, 5, seed=2)),
-        block_output(randn(2, 8, 7, 7, seed=3), 3),
-        block_output(randn(2, 8, 8, 8, seed=4), 5),
-        block_output(randn(2, 128, 1, 2, seed=5)),
-        block_output(randn(2, 6, 9, 16, seed=6).double(), 3),
-        block_output(randn(8, 8, 2, 2, seed=7), 3),
-        block_parameters(16, 9),
-        block_parameters(4),
-        block_parameters(64),
-        block_parameters(2048),
-        Case("the gradients of YourBlock(8, kernel_size=3)", block_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
-        Case("the same x with block.train() and with block.eval()", block_modes, "mode-dependent",
-             "Training and evaluation mode give different outputs. ECA does the same in both."),
-        Case("one image in a batch of 4, and alone", block_alone, "batch-dependent",
-             "An image's output depends on the other images of its batch."),
+        your_block.parameters(32, kernel_size=3),
+        your_block.output(tensor([[[[1]], [[-2]]]]), 2, kernel_size=1),
+        your_block.output(tensor([[[[1, 3]]]]), 1, kernel_size=3),
+        your_block.output(tensor([[[[1, 3]], [[-2, 0]], [[0, 1]]]]), 3, kernel_size=3),
+        your_block.output(tensor([[[[1, 3]], [[-2, 0]]], [[[2, 0]], [[1, 1]]]]), 2, kernel_size=3),
+        your_block.output(randn(1, 7, 4, 3, seed=1), 7, kernel_size=5),
+        your_block.output(randn(3, 8, 3, 5, seed=2), 8),
+        your_block.output(randn(2, 8, 7, 7, seed=3), 8, kernel_size=3),
+        your_block.output(randn(2, 8, 8, 8, seed=4), 8, kernel_size=5),
+        your_block.output(randn(2, 128, 1, 2, seed=5), 128),
+        your_block.output(randn(2, 6, 9, 16, seed=6).double(), 6, kernel_size=3),
+        your_block.output(randn(8, 8, 2, 2, seed=7), 8, kernel_size=3),
+        your_block.parameters(16, kernel_size=9),
+        your_block.parameters(4),
+        your_block.parameters(64),
+        your_block.parameters(2048),
+        your_block.gradients(randn(4, 8, 3, 5, seed=8), 8, kernel_size=3),
+        your_block.modes(randn(4, 8, 3, 3, seed=9), 8, kernel_size=3, cause="mode-dependent",
+                         message="Training and evaluation mode give different outputs. ECA does the same in both."),
+        your_block.alone(randn(4, 8, 3, 3, seed=10), 8, kernel_size=3),
+        your_block.dtype(randn(2, 8, 3, 5, seed=11), 8, kernel_size=3),
     ),
     mistakes=(
         Mistake("kernel-size-ignored", "Your kernel has a fixed size: use `kernel_size`.",
@@ -429,11 +376,7 @@ block = Exercise(
                 variant(outer=lambda s: s.relu().sigmoid())),
         Mistake("other-gate", "You took another function than the sigmoid.", variant(outer=torch.tanh),
                 variant(outer=torch.relu)),
-        Mistake("returned-gate", "You returned the gate. Return x scaled by it.",
-                variant(apply=lambda x, s: s[:, :, None, None]), variant(apply=lambda x, s: s),
-                variant(apply=lambda x, s: s[:, :, None, None].expand_as(x))),
-        Mistake("added-gate", "You added the gate to x. A gate scales: multiply.",
-                variant(apply=lambda x, s: x + s[:, :, None, None])),
+        *gate_mistakes(variant, "ECA"),
         Mistake("added-input",
                 "You added x to the scaled map: that is x · (1 + s). ECA returns x · s; the shortcut belongs to the "
                 "network around it.",
@@ -446,28 +389,13 @@ block = Exercise(
                 variant(apply=lambda x, s: x * s[:, None]), variant(apply=lambda x, s: x * s[:, None, :, None]),
                 variant(apply=lambda x, s: x * s[:, None, None]),
                 variant(apply=lambda x, s: x * s[:, None][:, :, None, None])),
-        Mistake("summed", "You squeezed with a sum. ECA takes the mean.", variant(pool=lambda x: x.sum((2, 3)))),
-        Mistake("maximum", "You squeezed with the maximum. ECA takes the mean.",
-                variant(pool=lambda x: x.amax((2, 3)))),
         Mistake("fixed-size", "Your pooling fits one size of map only. `x.mean((2, 3))` fits all.",
-                *(variant(pool=lambda x, n=n: F.avg_pool2d(x, n)[:, :, 0, 0]) for n in (7, 8)),
-                *(variant(pool=lambda x, n=n: F.avg_pool2d(x, n).flatten(1)) for n in (7, 8)),
-                *(variant(pool=lambda x, n=n: x.sum((2, 3)) / n**2) for n in (7, 8)),
-                variant(pool=lambda x: x.sum((2, 3)) / x.shape[2]**2),
-                variant(pool=lambda x: x.sum((2, 3)) / x.shape[3]**2)),
-        Mistake("averaged-batch", "You averaged over the batch: one gate for all images. Each image gets its own.",
-                variant(pool=lambda x: x.mean((0, 2, 3))[None]),
-                variant(apply=lambda x, s: x * s.mean(0)[None, :, None, None])),
+                *(variant(pool=pool) for pool in FIXED_SIZE_MEANS)),
         Mistake("batch-norm", "There is a BatchNorm inside. ECA has none: its gate must not depend on the batch.",
                 variant(norm=True)),
         Mistake("lost-batch",
                 "A plain `squeeze()` drops every axis of length 1, the batch of one image too. Name the axes.",
                 variant(pool=lost_batch)),
-        Mistake("detached-gate", "You cut the gate off from the gradient: it could never be trained.",
-                variant(detach=True)),
-        Mistake("detached-squeeze",
-                "You cut the squeeze off from x: the gradient of x misses the way through the gate.",
-                variant(pool=no_grad_mean)),
     ),
     hints=(
         "You have written both parts: the kernel size and the gate. Here the k weights live in the module.",
@@ -526,50 +454,26 @@ class Grouped(nn.Module):
         return x * self.conv(x.mean((2, 3))[..., None]).sigmoid()[..., None]
 
 
-def unshared_with(**wrong) -> Callable:
-    return partial(Unshared, **wrong)
-
-
-def unshared_build(answer: Callable, channels: int, k: int) -> nn.Module:
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    return fill(checked(answer, answer(channels, k)))
-
-
-def unshared_output(x: Tensor, k: int) -> Case:
-    shown = f"block = YourBlock({x.shape[1]}, {k}); {describe(x=x)}"
-    return Case(shown, lambda answer: call(unshared_build(answer, x.shape[1], k).to(x.dtype), x=x))
-
-
-def unshared_parameters(channels: int, k: int) -> Case:
-    return Case(f"YourBlock({channels}, {k})",
-                lambda answer: sum(p.numel() for p in unshared_build(answer, channels, k).parameters()),
-                "parameter-count", "The block has another number of parameters than k · C.")
-
-
-def unshared_gradients(answer: Callable) -> list:
-    block, x = unshared_build(answer, 6, 3), randn(4, 6, 3, 5, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
+your_unshared = replace(your_block, count="The block has another number of parameters than k · C.")
+unshared_with = variants(Unshared)
 
 unshared = Exercise(
     id="eca.unshared",
     title="A kernel of its own for every channel",
     reference=Unshared,
     cases=(
-        unshared_parameters(8, 3),
-        unshared_output(tensor([[[[1]], [[-2]]]]), 1),
-        unshared_output(tensor([[[[1, 3]], [[-2, 0]], [[0, 1]]]]), 3),
-        unshared_output(tensor([[[[1, 3]], [[-2, 0]]], [[[2, 0]], [[1, 1]]]]), 3),
-        unshared_output(randn(1, 7, 4, 3, seed=1), 5),
-        unshared_output(randn(3, 5, 3, 5, seed=2), 5),
-        unshared_output(randn(2, 8, 7, 7, seed=3).double(), 3),
-        unshared_output(randn(4, 9, 2, 2, seed=4), 1),
-        unshared_parameters(64, 5),
-        unshared_parameters(3, 1),
-        Case("the gradients of YourBlock(6, 3)", unshared_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
+        your_unshared.parameters(8, 3),
+        your_unshared.output(tensor([[[[1]], [[-2]]]]), 2, 1),
+        your_unshared.output(tensor([[[[1, 3]], [[-2, 0]], [[0, 1]]]]), 3, 3),
+        your_unshared.output(tensor([[[[1, 3]], [[-2, 0]]], [[[2, 0]], [[1, 1]]]]), 2, 3),
+        your_unshared.output(randn(1, 7, 4, 3, seed=1), 7, 5),
+        your_unshared.output(randn(3, 5, 3, 5, seed=2), 5, 5),
+        your_unshared.output(randn(2, 8, 7, 7, seed=3).double(), 8, 3),
+        your_unshared.output(randn(4, 9, 2, 2, seed=4), 9, 1),
+        your_unshared.parameters(64, 5),
+        your_unshared.parameters(3, 1),
+        your_unshared.gradients(randn(4, 6, 3, 5, seed=8), 6, 3),
+        your_unshared.dtype(randn(2, 6, 3, 5, seed=9), 6, 3),
     ),
     mistakes=(
         Mistake("shared", "All channels share the same k weights: that is ECA itself. Here each has its own row.",
@@ -610,21 +514,7 @@ unshared = Exercise(
                 unshared_with(bias=True)),
         Mistake("averaged-window", "You averaged over the window. It is a weighted sum: no division by k.",
                 unshared_with(mix=lambda windows, weight: (windows * weight).mean(2))),
-        Mistake("averaged-batch", "You averaged over the batch: one gate for all images. Each image gets its own.",
-                unshared_with(pool=lambda x: x.mean((0, 2, 3))[None])),
-        Mistake("maximum", "You squeezed with the maximum. ECA takes the mean.",
-                unshared_with(pool=lambda x: x.amax((2, 3)))),
-        Mistake("summed", "You squeezed with a sum. ECA takes the mean.",
-                unshared_with(pool=lambda x: x.sum((2, 3)))),
-        Mistake("returned-gate", "You returned the gate. Return x scaled by it.",
-                unshared_with(apply=lambda x, s: s[:, :, None, None]), unshared_with(apply=lambda x, s: s)),
-        Mistake("added-gate", "You added the gate to x. A gate scales: multiply.",
-                unshared_with(apply=lambda x, s: x + s[:, :, None, None])),
-        Mistake("detached-gate", "You cut the gate off from the gradient: it could never be trained.",
-                unshared_with(detach=True)),
-        Mistake("detached-squeeze",
-                "You cut the squeeze off from x: the gradient of x misses the way through the gate.",
-                unshared_with(pool=no_grad_mean)),
+        *gate_mistakes(unshared_with, "ECA"),
     ),
     hints=(
         "In the chapter the windows were a tensor of their own, (B, C, k). What do you multiply them by now?",

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from attncourse.cam_sam import SpatialAttention
-from attncourse.checks.cases import call, describe, gradients_of, randn, tensor
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.blocks import BlockCases, variants
+from attncourse.checks.cases import call, describe, error_of, gradients_of, randn, tensor
+from attncourse.checks.compare import Problem
 from attncourse.checks.engine import Case, Exercise, Mistake
 from attncourse.eca import ECA, eca_kernel_size
 from attncourse.hybrids import AttentionSequence
@@ -154,16 +155,11 @@ two_gates = Exercise(
 # --- sequence --------------------------------------------------------------------------------------------------------
 
 
-def build(answer: Callable, *blocks: nn.Module) -> nn.Module:
-    """The answer's sequence of these blocks."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    sequence = answer(*blocks)
-    if not isinstance(sequence, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(sequence)}, not an nn.Module: inherit from nn.Module.")
-    if answer is not AttentionSequence and any(isinstance(each, AttentionSequence) for each in sequence.modules()):
-        raise Problem("used-the-courses", "Your class uses the course's AttentionSequence. Write the methods yourself.")
-    return sequence
+build = BlockCases(
+    own=AttentionSequence,
+    ready=AttentionSequence,
+    used=("used-the-courses", "Your class uses the course's AttentionSequence. Write the methods yourself."),
+).new
 
 
 def asked(sequence: nn.Module) -> Callable:
@@ -308,9 +304,7 @@ class Variant(nn.Module):
         return self.att(self.blocks, x)
 
 
-def variant(**wrong: Callable) -> Callable:
-    return partial(Variant, **wrong)
-
+variant = variants(Variant)
 
 sequence = Exercise(
     id="hybrids.sequence",
@@ -463,11 +457,7 @@ def bill(channels: list[int], widths: list[int], spatial: str) -> Case:
 
 
 def unknown_spatial(answer: Callable) -> str:
-    try:
-        answer([64], [32], "bam")
-    except Exception as error:
-        return f"a {type(error).__name__}"
-    return "no error"
+    return error_of(lambda: answer([64], [32], "bam"))
 
 
 FOUR, WIDTHS = [64, 64, 128, 128], [32, 30, 15, 13]

@@ -7,8 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncourse.checks.cases import call, describe, gradients, gradients_of, randn, tensor, values
-from attncourse.checks.compare import Problem, kind
+from attncourse.checks.blocks import (
+    FIXED_SIZE_MEANS,
+    BlockCases,
+    gate_mistakes,
+    identity,
+    lost_batch,
+    two_layers,
+    variants,
+)
+from attncourse.checks.cases import call, describe, error_of, gradients, randn, tensor, values
 from attncourse.checks.engine import Case, Exercise, Mistake
 from attncourse.se import SEBlock
 
@@ -82,10 +90,6 @@ squeeze = Exercise(
 
 def gate(z, w1, b1, w2, b2, inner=torch.relu, outer=torch.sigmoid):
     return outer(inner(z @ w1.T + b1) @ w2.T + b2)
-
-
-def identity(z):
-    return z
 
 
 def weights(channels: int, hidden: int, batch: int, seed: int = 0) -> dict[str, Tensor]:
@@ -173,64 +177,18 @@ excite = Exercise(
 # --- block -----------------------------------------------------------------------------------------------------------
 
 
-def build(answer: Callable, channels: int, reduction: int | None = None) -> nn.Module:
-    """The answer's block; with reduction None its default."""
-    if isinstance(answer, nn.Module):
-        raise Problem("instance-passed", "You passed a block. Pass the class itself, with no parentheses behind it.")
-    block = answer(channels) if reduction is None else answer(channels, reduction=reduction)
-    if not isinstance(block, nn.Module):
-        raise Problem("not-a-module", f"Your class makes {kind(block)}, not an nn.Module: inherit from nn.Module.")
-    if answer is not SEBlock and any(isinstance(module, SEBlock) for module in block.modules()):
-        raise Problem("used-seblock", "Your block is made of the course's SEBlock. Build it from nn.Linear layers.")
-    fill(block, channels)
-    return block
-
-
-@torch.no_grad()
 def fill(block: nn.Module, channels: int) -> None:
-    """Give every block the same weights, whatever its parameters are called and in whatever order they come.
-
-    A parameter's values follow from its shape alone, so that Linear and 1×1 Conv2d get the same numbers.
-    """
     for p in block.parameters():
-        if p.ndim > 1:
-            p.copy_(randn(*p.shape, seed=100 + (p.shape[1] != channels)) * (len(p) / max(1, p.numel()))**0.5)
-        else:
-            p.copy_(randn(*p.shape, seed=200 + (len(p) != channels)).abs())  # above 0: some hidden unit stays alive
+        p.copy_(two_layers(p, channels))
 
 
-def block_output(x: Tensor, reduction: int) -> Case:
-    shown = f"block = YourBlock({x.shape[1]}, reduction={reduction}); {describe(x=x)}"
-    return Case(shown, lambda answer: call(build(answer, x.shape[1], reduction).to(x.dtype), x=x))
-
-
-def block_parameters(channels: int, reduction: int | None = None) -> Case:
-    shown = f"{channels}" if reduction is None else f"{channels}, reduction={reduction}"
-
-
-    def probe(answer: Callable) -> int:
-        return sum(p.numel() for p in build(answer, channels, reduction).parameters())
-    return Case(f"YourBlock({shown})", probe, "parameter-count",
-                "The block has another number of parameters than 2·C·c' + C + c', c' = max(1, C // r).")
-
-
-def block_gradients(answer: Callable) -> list:
-    """The gradient of x, and how many parameters get none."""
-    block, x = build(answer, 8, 2), randn(4, 8, 3, 5, seed=8).requires_grad_()
-    gradient, *rest = gradients_of(block(x), [x, *block.parameters()])
-    return [gradient, sum(not each.any() for each in rest)]
-
-
-def block_modes(answer: Callable) -> str:
-    block, x = build(answer, 8, 4), randn(4, 8, 3, 3, seed=9)
-    train, evaluation = block.train()(x), block.eval()(x)
-    return "the same output" if torch.allclose(train, evaluation, atol=1e-5) else "another output"
-
-
-def block_alone(answer: Callable) -> str:
-    block, x = build(answer, 8, 4), randn(4, 8, 3, 3, seed=10)
-    together, alone = block(x)[:1], block(x[:1].clone())
-    return "the same output" if torch.allclose(together, alone, atol=1e-5) else "another output"
+your_block = BlockCases(
+    own=SEBlock,
+    ready=SEBlock,
+    used=("used-seblock", "Your block is made of the course's SEBlock. Build it from nn.Linear layers."),
+    fill=fill,
+    count="The block has another number of parameters than 2·C·c' + C + c', c' = max(1, C // r).",
+)
 
 
 class Variant(nn.Module):
@@ -284,46 +242,33 @@ class NoPooling(nn.Module):
         return x * self.fc2(self.fc1(x).relu()).sigmoid()
 
 
-def lost_batch(x):
-    """`squeeze()` without axes: (1, C, 1, 1) becomes (C,), and (B, 1, 1, 1) becomes (B,)."""
-    return x.mean((2, 3), keepdim=True).squeeze()
-
-
-def no_grad_mean(x):
-    with torch.no_grad():
-        return x.mean((2, 3))
-
-
-def variant(**wrong) -> Callable:
-    return partial(Variant, **wrong)
-
+variant = variants(Variant)
 
 block = Exercise(
     id="se.block",
     title="Build the block",
     reference=SEBlock,
     cases=(
-        block_output(tensor([[[[1]], [[-2]]]]), 2),
-        block_output(tensor([[[[1, 3]], [[-2, 0]]]]), 2),
-        block_output(tensor([[[[1], [3]], [[0.5], [0]], [[2], [-1]]]]), 16),
-        block_output(tensor([[[[1, 3]]], [[[-2, 0]]]]), 16),
-        block_output(randn(1, 7, 4, 3, seed=1), 3),
-        block_output(randn(3, 8, 3, 5, seed=2), 4),
-        block_output(randn(2, 8, 7, 7, seed=3), 2),
-        block_output(randn(2, 8, 8, 8, seed=4), 2),
-        block_output(randn(2, 6, 9, 16, seed=5).double(), 2),
-        block_output(randn(2, 32, 2, 2, seed=6), 4),
-        block_parameters(32, 16),
-        block_parameters(32),
-        block_parameters(64, 4),
-        block_parameters(7, 2),
-        block_parameters(3, 16),
-        Case("the gradients of YourBlock(8, reduction=2)", block_gradients, "wrong-gradient",
-             "The values are right, but not every gradient is: something cuts it (`detach`, `.data`, `no_grad`)."),
-        Case("the same x with block.train() and with block.eval()", block_modes, "mode-dependent",
-             "Training and evaluation mode give different outputs. SE does the same in both."),
-        Case("one image in a batch of 4, and alone", block_alone, "batch-dependent",
-             "An image's output depends on the other images of its batch."),
+        your_block.output(tensor([[[[1]], [[-2]]]]), 2, reduction=2),
+        your_block.output(tensor([[[[1, 3]], [[-2, 0]]]]), 2, reduction=2),
+        your_block.output(tensor([[[[1], [3]], [[0.5], [0]], [[2], [-1]]]]), 3, reduction=16),
+        your_block.output(tensor([[[[1, 3]]], [[[-2, 0]]]]), 1, reduction=16),
+        your_block.output(randn(1, 7, 4, 3, seed=1), 7, reduction=3),
+        your_block.output(randn(3, 8, 3, 5, seed=2), 8, reduction=4),
+        your_block.output(randn(2, 8, 7, 7, seed=3), 8, reduction=2),
+        your_block.output(randn(2, 8, 8, 8, seed=4), 8, reduction=2),
+        your_block.output(randn(2, 6, 9, 16, seed=5).double(), 6, reduction=2),
+        your_block.output(randn(2, 32, 2, 2, seed=6), 32, reduction=4),
+        your_block.parameters(32, reduction=16),
+        your_block.parameters(32),
+        your_block.parameters(64, reduction=4),
+        your_block.parameters(7, reduction=2),
+        your_block.parameters(3, reduction=16),
+        your_block.gradients(randn(4, 8, 3, 5, seed=8), 8, reduction=2),
+        your_block.modes(randn(4, 8, 3, 3, seed=9), 8, reduction=4, cause="mode-dependent",
+                         message="Training and evaluation mode give different outputs. SE does the same in both."),
+        your_block.alone(randn(4, 8, 3, 3, seed=10), 8, reduction=4),
+        your_block.dtype(randn(2, 8, 3, 5, seed=11), 8, reduction=2),
     ),
     mistakes=(
         Mistake("reduction-ignored", "Your hidden width does not use `reduction`.",
@@ -336,11 +281,7 @@ block = Exercise(
                 "With C below r, C // r is 0: no hidden unit is left, and the gate no longer looks at x. Take max(1, "
                 "C // r).",
                 variant(hidden=lambda C, r: C // r)),
-        Mistake("returned-gate", "You returned the gate. Return x scaled by it.",
-                variant(apply=lambda x, s: s[:, :, None, None]), variant(apply=lambda x, s: s),
-                variant(apply=lambda x, s: s[:, :, None, None].expand_as(x))),
-        Mistake("added-gate", "You added the gate to x. A gate scales: multiply.",
-                variant(apply=lambda x, s: x + s[:, :, None, None])),
+        *gate_mistakes(variant, "SE"),
         Mistake("added-input",
                 "You added x to the scaled map: that is x · (1 + s). SE returns x · s; the shortcut belongs to the "
                 "network around it.",
@@ -365,26 +306,12 @@ block = Exercise(
                     lambda s: s[:, :, None, None], lambda s: s.unsqueeze(2).unsqueeze(3),
                     lambda s: s[..., None, None], lambda s: s.view(-1, *s.shape[1:], 1, 1)))),
         Mistake("fixed-size", "Your pooling fits one size of map only. `x.mean((2, 3))` fits all.",
-                *(variant(pool=lambda x, n=n: F.avg_pool2d(x, n).flatten(1)) for n in (7, 8)),
-                *(variant(pool=lambda x, n=n: F.avg_pool2d(x, n)[:, :, 0, 0]) for n in (7, 8)),
-                *(variant(pool=lambda x, n=n: x.sum((2, 3)) / n**2) for n in (7, 8)),
-                variant(pool=lambda x: x.sum((2, 3)) / x.shape[2]**2),
-                variant(pool=lambda x: x.sum((2, 3)) / x.shape[3]**2)),
-        Mistake("summed", "You squeezed with a sum. SE takes the mean.", variant(pool=lambda x: x.sum((2, 3)))),
-        Mistake("maximum", "You squeezed with the maximum. SE takes the mean.", variant(pool=lambda x: x.amax((2, 3)))),
+                *(variant(pool=pool) for pool in FIXED_SIZE_MEANS)),
         Mistake("one-layer", "There is one layer. SE has two, with a narrow one between them.",
                 OneLayer, partial(OneLayer, inner=torch.relu)),
         Mistake("batch-norm",
                 "There is a BatchNorm inside. SE has none: its gate must not depend on the batch or the mode.",
                 variant(norm=nn.BatchNorm1d), variant(norm=nn.BatchNorm1d, bias=False)),
-        Mistake("averaged-batch", "You averaged over the batch: one gate for all images. Each image gets its own.",
-                variant(pool=lambda x: x.mean((0, 2, 3))[None]),
-                variant(apply=lambda x, s: x * s.mean(0)[None, :, None, None])),
-        Mistake("detached-gate", "You cut the gate off from the gradient: it could never be trained.",
-                variant(detach=True)),
-        Mistake("detached-squeeze",
-                "You cut the squeeze off from x: the gradient of x misses the way through the gate.",
-                variant(pool=no_grad_mean)),
         Mistake("no-biases", "Both layers lack their bias. Here they have one, as in the authors' models.",
                 variant(bias=False)),
         Mistake("spatial-gate", "You made one gate per position. SE makes one per channel.", SpatialGate),
@@ -530,11 +457,7 @@ def real(placement: str) -> Case:
 
 
 def unknown_placement(answer: Callable) -> str:
-    try:
-        answer(tensor([1]).view(1, 1, 1, 1), toy_branch, toy_se, "sideways")
-    except Exception as error:
-        return f"a {type(error).__name__}"
-    return "no error"
+    return error_of(lambda: answer(tensor([1]).view(1, 1, 1, 1), toy_branch, toy_se, "sideways"))
 
 
 place = Exercise(

@@ -11,18 +11,6 @@ from attncourse.checks.bam import join, offsets, padding, spatial
 # The answers below are written as a learner would type them, not as the checker writes its mistakes.
 
 
-def verdicts(check, wrong):
-    return {cause: [check(answer).cause for answer in answers] for cause, answers in wrong.items()}
-
-
-def expected(wrong):
-    return {cause: [cause] * len(answers) for cause, answers in wrong.items()}
-
-
-def passed(check, right):
-    assert [repr(check(answer)) for answer in right if check(answer).status != "passed"] == []
-
-
 # --- padding ---------------------------------------------------------------------------------------------------------
 
 PADDING_RIGHT = [
@@ -50,9 +38,8 @@ PADDING_WRONG = {
 }
 
 
-def test_padding():
-    passed(padding, PADDING_RIGHT)
-    assert verdicts(padding, PADDING_WRONG) == expected(PADDING_WRONG)
+def test_padding(tells_apart):
+    tells_apart(padding, PADDING_RIGHT, PADDING_WRONG)
 
 
 def test_the_reference_keeps_the_size_of_real_convolutions():
@@ -141,10 +128,9 @@ OFFSETS_WRONG = {
 }
 
 
-def test_offsets():
+def test_offsets(tells_apart):
     assert offsets.reference([4, 4]) == [-8, -4, 0, 4, 8]
-    passed(offsets, OFFSETS_RIGHT)
-    assert verdicts(offsets, OFFSETS_WRONG) == expected(OFFSETS_WRONG)
+    tells_apart(offsets, OFFSETS_RIGHT, OFFSETS_WRONG)
 
 
 def test_what_the_learner_reads_about_order_and_a_changed_list():
@@ -206,9 +192,8 @@ JOIN_WRONG = {
 }
 
 
-def test_join():
-    passed(join, JOIN_RIGHT)
-    assert verdicts(join, JOIN_WRONG) == expected(JOIN_WRONG)
+def test_join(tells_apart):
+    tells_apart(join, JOIN_RIGHT, JOIN_WRONG)
 
 
 def test_join_is_what_the_block_does():
@@ -370,12 +355,12 @@ SPATIAL_WRONG = {
     "wrong-arguments": [lambda channels: Right(channels)],
     "used-bam": [lambda channels, reduction=16, dilation=4: nn.Sequential(BAM(channels, reduction, dilation))],
     "mutated-input": [branch_with(forward=lambda self, x: Right.forward(self, x.relu_()))],
+    "wrong-dtype": [branch_with(forward=lambda self, x: Right.forward(self, x).float())],
 }
 
 
-def test_spatial():
-    passed(spatial, SPATIAL_RIGHT)
-    assert verdicts(spatial, SPATIAL_WRONG) == expected(SPATIAL_WRONG)
+def test_spatial(tells_apart):
+    tells_apart(spatial, SPATIAL_RIGHT, SPATIAL_WRONG)
 
 
 def test_the_reference_is_the_courses_branch():

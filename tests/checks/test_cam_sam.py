@@ -10,14 +10,6 @@ from attncourse.checks.cam_sam import channel_gate, spatial_block, spatial_stack
 # The answers below are written as a learner would type them, not as the checker writes its mistakes.
 
 
-def verdicts(check, wrong):
-    return {cause: [check(answer).cause for answer in answers] for cause, answers in wrong.items()}
-
-
-def expected(wrong):
-    return {cause: [cause] * len(answers) for cause, answers in wrong.items()}
-
-
 # --- spatial_stack ---------------------------------------------------------------------------------------------------
 
 def stack_with_loops(x):
@@ -67,9 +59,8 @@ STACK_WRONG = {
 }
 
 
-def test_spatial_stack():
-    assert [spatial_stack(answer).status for answer in STACK_RIGHT] == ["passed"] * len(STACK_RIGHT)
-    assert verdicts(spatial_stack, STACK_WRONG) == expected(STACK_WRONG)
+def test_spatial_stack(tells_apart):
+    tells_apart(spatial_stack, STACK_RIGHT, STACK_WRONG)
 
 
 def test_what_the_learner_reads():
@@ -176,9 +167,8 @@ GATE_WRONG = {
 }
 
 
-def test_channel_gate():
-    assert [channel_gate(answer).status for answer in GATE_RIGHT] == ["passed"] * len(GATE_RIGHT)
-    assert verdicts(channel_gate, GATE_WRONG) == expected(GATE_WRONG)
+def test_channel_gate(tells_apart):
+    tells_apart(channel_gate, GATE_RIGHT, GATE_WRONG)
 
 
 # --- spatial_block ---------------------------------------------------------------------------------------------------
@@ -291,6 +281,7 @@ BLOCK_WRONG = {
     "added-input": [block_with(forward=lambda self, x: x * (1 + self.gate(x)))],
     "detached": [block_with(forward=lambda self, x: x * self.gate(x).data)],
     "mutated-input": [block_with(forward=lambda self, x: x.mul_(self.gate(x)))],
+    "wrong-dtype": [block_with(gate=lambda self, x: Right.gate(self, x).float())],
     "returned-nothing": [block_with(forward=lambda self, x: None)],
     "instance-passed": [Right()],
     "not-a-module": [lambda kernel_size=7: (lambda x: x)],
@@ -299,9 +290,8 @@ BLOCK_WRONG = {
 }
 
 
-def test_spatial_block():
-    assert [spatial_block(answer).status for answer in BLOCK_RIGHT] == ["passed"] * len(BLOCK_RIGHT)
-    assert verdicts(spatial_block, BLOCK_WRONG) == expected(BLOCK_WRONG)
+def test_spatial_block(tells_apart):
+    tells_apart(spatial_block, BLOCK_RIGHT, BLOCK_WRONG)
 
 
 def test_two_mistakes_at_once_still_show_the_smallest_failing_input():

@@ -13,14 +13,6 @@ from attncourse.eca import ECA, eca_kernel_size
 # The answers below are written as a learner would type them, not as the checker writes its mistakes.
 
 
-def verdicts(check, wrong):
-    return {cause: [check(answer).cause for answer in answers] for cause, answers in wrong.items()}
-
-
-def expected(wrong):
-    return {cause: [cause] * len(answers) for cause, answers in wrong.items()}
-
-
 # --- kernel_size -----------------------------------------------------------------------------------------------------
 
 
@@ -84,9 +76,8 @@ KERNEL_WRONG = {
 }
 
 
-def test_kernel_size():
-    assert [kernel_size(answer).status for answer in KERNEL_RIGHT] == ["passed"] * len(KERNEL_RIGHT)
-    assert verdicts(kernel_size, KERNEL_WRONG) == expected(KERNEL_WRONG)
+def test_kernel_size(tells_apart):
+    tells_apart(kernel_size, KERNEL_RIGHT, KERNEL_WRONG)
 
 
 def test_what_the_learner_reads():
@@ -177,9 +168,8 @@ GATE_WRONG = {
 }
 
 
-def test_gate():
-    assert [gate(answer).status for answer in GATE_RIGHT] == ["passed"] * len(GATE_RIGHT)
-    assert verdicts(gate, GATE_WRONG) == expected(GATE_WRONG)
+def test_gate(tells_apart):
+    tells_apart(gate, GATE_RIGHT, GATE_WRONG)
 
 
 # --- block -----------------------------------------------------------------------------------------------------------
@@ -317,6 +307,7 @@ BLOCK_WRONG = {
     "detached-gate": [block_with(slide=lambda self, z: Right.slide(self, z).detach())],
     "detached-squeeze": [block_with(squeeze=no_grad_squeeze)],
     "mutated-input": [block_with(forward=lambda self, x: x.mul_(gates(self, x)))],
+    "wrong-dtype": [block_with(slide=lambda self, z: Right.slide(self, z).float())],
     "returned-nothing": [block_with(forward=lambda self, x: None)],
     "instance-passed": [Right(16)],
     "not-a-module": [lambda channels, kernel_size=None: (lambda x: x)],
@@ -327,9 +318,8 @@ BLOCK_WRONG = {
 }
 
 
-def test_block():
-    assert [block(answer).status for answer in BLOCK_RIGHT] == ["passed"] * len(BLOCK_RIGHT)
-    assert verdicts(block, BLOCK_WRONG) == expected(BLOCK_WRONG)
+def test_block(tells_apart):
+    tells_apart(block, BLOCK_RIGHT, BLOCK_WRONG)
 
 
 # --- unshared --------------------------------------------------------------------------------------------------------
@@ -448,6 +438,7 @@ UNSHARED_WRONG = {
     "detached-gate": [rows_with(mix=lambda self, w: (w * self.weight.data).sum(-1).detach())],
     "parameter-count": [rows_with(first=lambda self, C, k: torch.randn(C, k + 2),
                                   mix=lambda self, w: (w * self.weight[:, 1:-1]).sum(-1))],
+    "wrong-dtype": [rows_with(mix=lambda self, w: OwnRows.mix(self, w).float())],
     "instance-passed": [OwnRows(8, 3)],
     "not-a-module": [lambda channels, kernel_size: None],
     "wrong-arguments": [lambda channels: OwnRows(channels, 3)],
@@ -455,9 +446,8 @@ UNSHARED_WRONG = {
 }
 
 
-def test_unshared():
-    assert [unshared(answer).status for answer in UNSHARED_RIGHT] == ["passed"] * len(UNSHARED_RIGHT)
-    assert verdicts(unshared, UNSHARED_WRONG) == expected(UNSHARED_WRONG)
+def test_unshared(tells_apart):
+    tells_apart(unshared, UNSHARED_RIGHT, UNSHARED_WRONG)
 
 
 # --- two mistakes at once --------------------------------------------------------------------------------------------

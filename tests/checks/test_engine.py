@@ -90,13 +90,15 @@ def test_an_untouched_stub_is_not_attempted(exercise):
     assert attempts.load() == ({}, "")
 
 
-def test_a_stub_of_a_class_is_not_attempted():
-    class MySEBlock(torch.nn.Module):
-        def __init__(self, channels, reduction=16):
+@pytest.mark.parametrize("exercise", [each for each in EXERCISES if isinstance(each.reference, type)],
+                         ids=lambda exercise: exercise.id)
+def test_a_stub_of_a_class_is_not_attempted(exercise):
+    class MyBlock(torch.nn.Module):
+        def __init__(self, *arguments, **named):
             super().__init__()
             raise NotImplementedError
 
-    assert checks.se.block(MySEBlock).status == "not attempted"
+    assert exercise(MyBlock).status == "not attempted"
 
 
 def test_a_half_written_answer_is_an_attempt():

@@ -10,14 +10,6 @@ from attncourse.checks.se import block, excite, parameters_added, place, squeeze
 # The answers below are written as a learner would type them, not as the checker writes its mistakes.
 
 
-def verdicts(check, wrong):
-    return {cause: [check(answer).cause for answer in answers] for cause, answers in wrong.items()}
-
-
-def expected(wrong):
-    return {cause: [cause] * len(answers) for cause, answers in wrong.items()}
-
-
 # --- squeeze ---------------------------------------------------------------------------------------------------------
 
 def squeeze_with_loops(x):
@@ -56,9 +48,8 @@ SQUEEZE_WRONG = {
 }
 
 
-def test_squeeze():
-    assert [squeeze(answer).status for answer in SQUEEZE_RIGHT] == ["passed"] * len(SQUEEZE_RIGHT)
-    assert verdicts(squeeze, SQUEEZE_WRONG) == expected(SQUEEZE_WRONG)
+def test_squeeze(tells_apart):
+    tells_apart(squeeze, SQUEEZE_RIGHT, SQUEEZE_WRONG)
 
 
 def test_what_the_learner_reads():
@@ -116,9 +107,8 @@ EXCITE_WRONG = {
 }
 
 
-def test_excite():
-    assert [excite(answer).status for answer in EXCITE_RIGHT] == ["passed"] * len(EXCITE_RIGHT)
-    assert verdicts(excite, EXCITE_WRONG) == expected(EXCITE_WRONG)
+def test_excite(tells_apart):
+    tells_apart(excite, EXCITE_RIGHT, EXCITE_WRONG)
 
 
 # --- block -----------------------------------------------------------------------------------------------------------
@@ -256,6 +246,7 @@ BLOCK_WRONG = {
     "spatial-gate": [block_with(layers=position_layers, forward=on_the_map)],
     "no-squeeze": [block_with(layers=map_layers, forward=on_the_map)],
     "mutated-input": [block_with(forward=lambda self, x: x.mul_(self.excite(self.squeeze(x))[:, :, None, None]))],
+    "wrong-dtype": [block_with(excite=lambda self, z: Right.excite(self, z).float())],
     "returned-nothing": [block_with(forward=lambda self, x: None)],
     "instance-passed": [Right(16)],
     "not-a-module": [lambda channels, reduction=16: (lambda x: x)],
@@ -265,9 +256,8 @@ BLOCK_WRONG = {
 }
 
 
-def test_block():
-    assert [block(answer).status for answer in BLOCK_RIGHT] == ["passed"] * len(BLOCK_RIGHT)
-    assert verdicts(block, BLOCK_WRONG) == expected(BLOCK_WRONG)
+def test_block(tells_apart):
+    tells_apart(block, BLOCK_RIGHT, BLOCK_WRONG)
 
 
 def test_a_crash_that_a_mistake_explains_is_shown_beside_its_name():
@@ -312,10 +302,9 @@ PARAMETERS_WRONG = {
 }
 
 
-def test_parameters_added():
+def test_parameters_added(tells_apart):
     assert parameters_added.reference([(3, 256), (4, 512), (6, 1024), (3, 2048)], 16) == 2_514_944
-    assert [parameters_added(answer).status for answer in PARAMETERS_RIGHT] == ["passed"] * len(PARAMETERS_RIGHT)
-    assert verdicts(parameters_added, PARAMETERS_WRONG) == expected(PARAMETERS_WRONG)
+    tells_apart(parameters_added, PARAMETERS_RIGHT, PARAMETERS_WRONG)
 
 
 # --- place -----------------------------------------------------------------------------------------------------------
@@ -395,6 +384,5 @@ PLACE_WRONG = {
 }
 
 
-def test_place():
-    assert [place(answer).status for answer in PLACE_RIGHT] == ["passed"] * len(PLACE_RIGHT)
-    assert verdicts(place, PLACE_WRONG) == expected(PLACE_WRONG)
+def test_place(tells_apart):
+    tells_apart(place, PLACE_RIGHT, PLACE_WRONG)
