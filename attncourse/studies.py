@@ -7,7 +7,8 @@ trains every variant of the named studies in a narrow ReportCNN for a few short 
 course prints are copies in ``attncourse/results``.
 
 They measure how much is learned in a short time, not how good a module becomes in the end. With ``--ship`` the command
-trains one variant of each study once more, with seed 0, and stores the convolutions in ``attncourse/weights``.
+trains one variant of each study once more, with seed 0, and stores the convolutions in ``attncourse/weights``, if the
+network has the accuracy that the stored study says.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 
 from attncourse import __version__
 from attncourse.atomic import write_atomic
-from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
+from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
 from attncourse.cam_sam import ChannelAttention, SpatialAttention
@@ -33,10 +34,11 @@ from attncourse.cbam import CBAM
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import Scenes, load_scenes, scenes
 from attncourse.eca import ECA
-from attncourse.experiments import MAP_WIDTHS, ChannelScale
+from attncourse.experiments import NETWORKS, ChannelScale
 from attncourse.gates import attention_blocks, read_gates
-from attncourse.hybrids import AttentionSequence
+from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_sam
 from attncourse.localization import energy_inside
+from attncourse.results import load_study
 from attncourse.se import SEBlock
 from attncourse.training import Normalise, TrainConfig, device_name, seeded, train
 from attncourse.weights import store_weights
@@ -84,10 +86,6 @@ def sam(**arguments) -> Callable[[int], nn.Module]:
     return lambda channels: SpatialAttention(**arguments)
 
 
-def linear(place: int) -> Callable[[int], nn.Module]:
-    return lambda channels: LinearAutoencoderAttention(MAP_WIDTHS[place])
-
-
 def with_block(block: type, **arguments) -> Callable[[], ReportCNN]:
     return partial(network, partial(block, **{"reduction": REDUCTION} | arguments))
 
@@ -100,7 +98,7 @@ STUDIES: dict[str, dict[str, Callable[[], ReportCNN]]] = {  # study -> variant -
     },
     "cam-sam": {
         "CAM avg + max": with_block(ChannelAttention),
-        "CAM avg": with_block(ChannelAttention, pools=("avg",)),
+        "CAM avg": with_block(ChannelAttention, pools=("avg",)),  # = "SE" above, number by number: not a second result
         "CAM max": with_block(ChannelAttention, pools=("max",)),
         "SAM 7 × 7": partial(network, sam()),
         "SAM 3 × 3": partial(network, sam(kernel_size=3)),
@@ -139,14 +137,14 @@ STUDIES: dict[str, dict[str, Callable[[], ReportCNN]]] = {  # study -> variant -
         "tanh": partial(network, partial(AE, activation=nn.Tanh)),
         "after ReLU": partial(network_with_gate_after, "relu", AE),
         "after BatchNorm": partial(network_with_gate_after, "norm", AE),
-        "linear": partial(network, [linear(place) for place in range(4)]),
+        "linear": partial(network, NETWORKS["cnn+linear-autoencoder"]),
     },
     "hybrids": {
-        "ECA, SAM": partial(network, sequence(ECA, sam())),
+        "ECA, SAM": partial(network, eca_sam),
         "SAM, ECA": partial(network, sequence(sam(), ECA)),
-        "ECA, autoencoder": partial(network, sequence(ECA, AE)),
+        "ECA, autoencoder": partial(network, eca_autoencoder),
         "autoencoder, ECA": partial(network, sequence(AE, ECA)),
-        "ECA, linear autoencoder": partial(network, [sequence(ECA, linear(place)) for place in range(4)]),
+        "ECA, linear autoencoder": partial(network, NETWORKS["cnn+eca+linear-autoencoder"]),
     },
 }
 
@@ -199,13 +197,19 @@ def run(make: Callable[[], ReportCNN], seed: int, data: ImageData, seen: Scenes)
 
 
 def ship(study: str, data: ImageData) -> Path:
-    """Train the shipped variant of a study with seed 0 and store all but its classifier."""
+    """Train the shipped variant of a study with seed 0 and store all but its classifier.
+
+    Raises:
+        ValueError: if the network has another accuracy than the stored study's run with that seed.
+    """
+    (recorded,) = (run["test_accuracy"] for run in load_study(f"scenes-{study}")["runs"]
+                   if (run["variant"], run["seed"]) == (SHIPPED[study], 0))
     with seeded(0):
         model = STUDIES[study][SHIPPED[study]]()
-    train(model, data, TrainConfig(seed=0, **CONFIG), progress=False)
+    record = train(model, data, TrainConfig(seed=0, **CONFIG), progress=False)
     trunk = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
     command = shlex.join(["python", "-m", "attncourse.studies", study, "--ship"])
-    return store_weights(f"scenes-{study}-trunk", trunk, command, f"scenes-{study}")
+    return store_weights(f"scenes-{study}-trunk", trunk, command, f"scenes-{study}", record.test_accuracy, recorded)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from attncourse.training import seeded
+
 SHAPES = [(2, 8, 5, 7), (1, 8, 6, 6), (3, 8, 1, 1), (2, 8, 1, 9)]  # non-square, batch of 1, 1×1, a single row
 
 
@@ -28,12 +30,18 @@ def images(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def count(module: nn.Module) -> int:
+    """How many parameters a module has."""
+    return sum(p.numel() for p in module.parameters())
+
+
 def has_batch_norm(block: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in block.modules())
 
 
 def check_contract(make_block, low: float, high: float, composite: bool = False) -> None:
-    """Shape, dtype, memory format, the meaning and range of the gate, independent images, state_dict, no mutation.
+    """Shape, dtype, device, memory format, the meaning and range of the gate, independent images, state_dict, no
+    mutation, PyTorch's initialisation.
 
     A composite block applies gate after gate, so its product with the whole gate may differ in the last bits.
     """
@@ -60,6 +68,24 @@ def check_contract(make_block, low: float, high: float, composite: bool = False)
     y = block(channels_last)
     assert y.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(y, block(x))
+    assert block.to("meta")(x.to("meta")).is_meta  # a tensor made on the CPU inside would raise
+    check_initialisation(make_block)
+
+
+def check_initialisation(make_block) -> None:
+    """A block starts as its layers do in PyTorch, drawn in their order: the stored results are tied to these seeds."""
+    with seeded(0):
+        block = make_block(8)
+    again = copy.deepcopy(block)
+    with seeded(0):
+        for layer in again.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+    for name, value in again.state_dict().items():
+        assert torch.equal(block.state_dict()[name], value), name
+    for layer in block.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert (layer.eps, layer.momentum) == (1e-5, 0.1)
 
 
 def check_gradients(make_block, without: tuple[str, ...] = ()) -> None:
@@ -68,13 +94,13 @@ def check_gradients(make_block, without: tuple[str, ...] = ()) -> None:
     In training mode, as it is used. `without` names the parameters whose gradient is zero there, which is also checked:
     a bias in front of a BatchNorm is subtracted again with the mean.
     """
-    block = generic(make_block(8)).double()  # a gradient of 0 is one of 1e-7 in float32
+    block = generic(make_block(8), seed=27).double()  # with these weights even a single hidden unit is alive
     block(images(3, 8, 5, 7).double()).square().sum().backward()
     for name, parameter in block.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        assert (parameter.grad.abs().max() > 1e-4) == (name not in without), name
-    block = generic(make_block(4)).double().eval()
+        assert (parameter.grad.abs().max() > 1e-4) == (name not in without), name  # in float32, 0 would be 1e-7
+    block = generic(make_block(4), seed=27).double().eval()
     x = images(2, 4, 3, 2).double().requires_grad_()
     parameters = tuple(block.parameters())
     assert torch.autograd.gradcheck(lambda x, *_: block(x), (x, *parameters))

@@ -8,6 +8,7 @@ import block_contract as contract
 import numpy as np
 import pytest
 import torch
+from block_contract import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -42,10 +43,6 @@ class CodedAutoencoder(nn.Module):
 
     def forward(self, x):
         return x * self.attention(x)
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def calm(block: nn.Module, seed: int = 0) -> nn.Module:
@@ -394,7 +391,7 @@ def test_linear_parameter_formula(width):
     assert count(LinearAutoencoderAttention(width)) == 257 * width + 18_316
 
 
-@pytest.mark.parametrize("widths", [(3,), (5, 2), (8, 8, 8), (6, 5, 4, 3)])
+@pytest.mark.parametrize("widths", [(3,), (5, 2), (8, 8, 8), (3, 8, 5), (6, 5, 4, 3)])
 def test_linear_parameter_formula_with_widths(widths):
     sizes = (10, *widths)
     expected = 2 * sum(a * b for a, b in pairwise(sizes)) + sum(widths) + sum(widths[:-1]) + 10

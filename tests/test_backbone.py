@@ -4,15 +4,12 @@ from functools import partial
 
 import pytest
 import torch
+from block_contract import count
 from torch import nn
 
 from attncourse.backbone import ReportCNN
 from attncourse.se import SEBlock
 from attncourse.training import seeded
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def test_parameters_of_the_report():

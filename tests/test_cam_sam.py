@@ -2,14 +2,17 @@
 contract of every block."""
 
 import inspect
+from functools import partial
 
 import block_contract as contract
 import numpy as np
 import pytest
 import timm.layers.cbam
 import torch
+from block_contract import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import AuthorsChannel, AuthorsSpatial, with_weights_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,11 +29,8 @@ def spatial_without_norm(channels: int) -> SpatialAttention:
     return SpatialAttention(3, norm=False)
 
 
-every_block = pytest.mark.parametrize("make_block", [ChannelAttention, spatial, spatial_without_norm])
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+every_block = pytest.mark.parametrize("make_block", [
+    ChannelAttention, partial(ChannelAttention, reduction=2), spatial, spatial_without_norm])  # r = 16 is more than C
 
 
 # ---- what every block does ------------------------------------------------------------------------------------------
@@ -41,8 +41,7 @@ def test_contract(make_block):
     contract.check_contract(make_block, 0, 1)
 
 
-@pytest.mark.parametrize("make_block", [
-    lambda channels: ChannelAttention(channels, reduction=2), spatial, spatial_without_norm])
+@every_block
 def test_gradients(make_block):
     contract.check_gradients(make_block)
 
@@ -225,54 +224,20 @@ def test_spatial_block_against_loops(batch, channels, height, width, seed, kerne
 @pytest.mark.parametrize("bias", [True, False])
 def test_timm_channel(shape, bias):
     block = contract.generic(ChannelAttention(64, bias=bias))
-    oracle = timm.layers.cbam.ChannelAttn(64, rd_ratio=1 / 16, mlp_bias=bias)
-    oracle.load_state_dict({name: value[:, :, None, None] if value.ndim == 2 else value
-                            for name, value in block.state_dict().items()})
+    oracle = with_weights_of(block, timm.layers.cbam.ChannelAttn(64, rd_ratio=1 / 16, mlp_bias=bias))
     torch.testing.assert_close(block(contract.images(*shape)), oracle(contract.images(*shape)))
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kernel_size", [3, 7])
 def test_timm_spatial(kernel_size, training):
-    block, oracle = contract.generic(SpatialAttention(kernel_size)), timm.layers.cbam.SpatialAttn(kernel_size)
-    oracle.load_state_dict({name.replace("conv.", "conv.conv.").replace("norm.", "conv.bn."): value
-                            for name, value in block.state_dict().items()})
+    block = contract.generic(SpatialAttention(kernel_size))
+    oracle = with_weights_of(block, timm.layers.cbam.SpatialAttn(kernel_size))
     x = contract.images(3, 8, 9, 7)
     torch.testing.assert_close(block.train(training)(x), oracle.train(training)(x))
 
 
 # ---- the chapter's table, line by line ------------------------------------------------------------------------------
-
-
-class AuthorsChannel(nn.Module):
-    """The authors' layout: Linear layers with biases, pooling windows as large as the map, hidden width C // r."""
-
-    def __init__(self, channels: int, reduction: int = 16):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(channels, channels // reduction), nn.Linear(channels // reduction, channels)
-
-    def forward(self, x):
-        window = (x.size(2), x.size(3))
-        pooled = F.avg_pool2d(x, window, stride=window), F.max_pool2d(x, window, stride=window)
-        logits = sum(self.fc2(F.relu(self.fc1(z.flatten(1)))) for z in pooled)
-        return x * logits.sigmoid()[:, :, None, None]
-
-
-class AuthorsSpatial(nn.Module):
-    """The authors' layout: [max, avg], a 7 × 7 convolution without bias, BatchNorm with momentum 0.01 and weight 0."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
-        self.norm = nn.BatchNorm2d(1, eps=1e-5, momentum=0.01)
-        nn.init.zeros_(self.norm.weight)
-
-    def attention(self, x):
-        stack = torch.cat([torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)], 1)
-        return self.norm(self.conv(stack)).sigmoid()
-
-    def forward(self, x):
-        return x * self.attention(x)
 
 
 def test_equations_have_no_bias():
@@ -281,8 +246,8 @@ def test_equations_have_no_bias():
     assert [name for name, _ in block.named_parameters()] == ["fc1.weight", "fc2.weight"]
     assert torch.equal(block.attention(torch.zeros(1, 8, 3, 3)), torch.full((1, 8, 1, 1), 0.5))
     assert timm.layers.cbam.ChannelAttn(64).fc1.bias is None
-    ours, authors = contract.generic(ChannelAttention(64)), AuthorsChannel(64)
-    authors.load_state_dict(ours.state_dict())
+    ours = contract.generic(ChannelAttention(64))
+    authors = with_weights_of(ours, AuthorsChannel(64))
     x = contract.images(2, 64, 5, 7)
     torch.testing.assert_close(ours(x), authors(x))
 
@@ -343,49 +308,53 @@ def test_batch_norm_starts_at():
 
 
 def test_kernel_sizes():
-    """Line "kernel": any odd k keeps H and W. A padding that was written for 7 and 3 fails at 5."""
+    """Line "kernel": any odd k keeps H and W. With a padding that was written for 7 and 3, k = 5 does not run."""
     x = contract.images(1, 8, 9, 7)
     for k in (1, 3, 5, 7, 9, 11):
         assert SpatialAttention(k).attention(x).shape == (1, 1, 9, 7)
-    slides = nn.Conv2d(2, 1, 5, padding=3 if 5 == 7 else 1)  # the slides' rule
-    assert slides(x[:, :2]).shape[2:] == (7, 5)
-    assert nn.Conv2d(2, 1, 4, padding=2)(x[:, :2]).shape[2:] == (10, 8)  # an even kernel: one too many
-    assert nn.Conv2d(2, 1, 4, padding=1)(x[:, :2]).shape[2:] == (8, 6)  # or one too few
+    slides = SpatialAttention(5)
+    slides.conv.padding = (1, 1)  # the slides' rule: 3 where k is 7, else 1
+    with pytest.raises(RuntimeError, match="must match"):
+        slides(x)
 
 
-def tie_gradient(pool) -> torch.Tensor:
+def tie_gradient(pool) -> list[float]:
+    """How the gradient of pool's sum is shared among four equal values: four positions of one channel."""
     x = torch.zeros(1, 1, 2, 2, requires_grad=True)
-    return torch.autograd.grad(pool(x).sum(), x)[0].flatten()
+    gradient = torch.autograd.grad(pool(x).sum(), x)[0].flatten()
+    return (gradient / gradient.sum()).tolist()
 
 
 def test_equal_maxima():
-    """Line "equal maxima": amax shares the gradient, max_pool2d and max(dim) give all of it to one position."""
-    assert tie_gradient(lambda x: x.amax((2, 3))).tolist() == [0.25] * 4
+    """Line "equal maxima": ours and timm's share the gradient, max_pool2d and max(dim) give all of it to one."""
+    channel = with_ones(ChannelAttention(1, pools=("max",)))
+    assert tie_gradient(channel.attention) == [0.25] * 4
     for pool in (lambda x: F.max_pool2d(x, (2, 2)), lambda x: F.adaptive_max_pool2d(x, 1),
                  lambda x: x.flatten(2).max(2).values):
-        assert sorted(tie_gradient(pool).tolist()) == [0, 0, 0, 1]
+        assert sorted(tie_gradient(pool)) == [0, 0, 0, 1]
     assert "amax" in inspect.getsource(timm.layers.cbam.ChannelAttn.forward)
-    x = torch.zeros(1, 4, 1, 1, requires_grad=True)
-    assert torch.autograd.grad(x.amax(1).sum(), x)[0].flatten().tolist() == [0.25] * 4
-    assert sorted(torch.autograd.grad(torch.max(x, 1)[0].sum(), x)[0].flatten().tolist()) == [0, 0, 0, 1]
+    spatial = with_ones(SpatialAttention(1, norm=False, pools=("max",)))
+    assert tie_gradient(lambda x: spatial.attention(x.view(1, 4, 1, 1))) == [0.25] * 4
+    assert sorted(tie_gradient(lambda x: torch.max(x.view(1, 4, 1, 1), 1)[0])) == [0, 0, 0, 1]
+
+
+def with_ones(block: nn.Module) -> nn.Module:
+    for parameter in block.parameters():
+        nn.init.ones_(parameter)
+    return block
 
 
 def test_a_window_of_the_maps_size_does_not_export():
-    """Line "pooling over space": avg_pool2d with a window of (H, W) fixes both in an export; mean and amax do not."""
-    class Window(nn.Module):
-        def forward(self, x):
-            return F.avg_pool2d(x, (x.size(2), x.size(3)))
-
-    class Mean(nn.Module):
-        def forward(self, x):
-            return x.mean((2, 3), keepdim=True)
-
-    x, any_size = contract.images(1, 2, 8, 10), {2: torch.export.Dim("H", min=1), 3: torch.export.Dim("W", min=1)}
-    torch.testing.assert_close(Window()(x), Mean()(x))
+    """Line "pooling over space": pooling with a window of (H, W) fixes both in an export; mean and amax do not."""
+    x, any_size = contract.images(1, 16, 8, 10), {2: torch.export.Dim("H", min=1), 3: torch.export.Dim("W", min=1)}
+    ours = contract.generic(ChannelAttention(16))
+    theirs = with_weights_of(ours, AuthorsChannel(16))
+    torch.testing.assert_close(theirs(x), ours(x))
     with pytest.raises(Exception, match="constant"):
-        torch.export.export(Window(), (x,), dynamic_shapes=(any_size,))
-    exported = torch.export.export(Mean(), (x,), dynamic_shapes=(any_size,)).module()
-    assert exported(contract.images(1, 2, 16, 3)).shape == (1, 2, 1, 1)
+        torch.export.export(theirs, (x,), dynamic_shapes=(any_size,))
+    exported = torch.export.export(ours, (x,), dynamic_shapes=(any_size,)).module()
+    other = contract.images(1, 16, 16, 3)
+    torch.testing.assert_close(exported(other), ours(other))
 
 
 # ---- properties -----------------------------------------------------------------------------------------------------
@@ -403,25 +372,22 @@ def test_the_channel_gate_is_blind_to_position_and_the_spatial_gate_to_channel()
     assert not torch.allclose(channel.attention(mixed), channel.attention(x))
 
 
-def test_a_thin_edge_moves_the_maximum_and_not_the_mean():
-    """The claim "max pooling adds what average pooling smooths away"."""
-    edge, texture = torch.zeros(1, 1, 32, 32), torch.full((1, 1, 32, 32), 1 / 32)
+@pytest.mark.parametrize("pools", POOLS)
+def test_a_thin_edge_moves_the_maximum_and_not_the_mean(pools):
+    """The claim "max pooling adds what average pooling smooths away": the mean alone takes an edge for a texture."""
+    edge, texture = torch.zeros(1, 4, 32, 32), torch.full((1, 4, 32, 32), 1 / 32)
     edge[..., 16] = 1.0
-    torch.testing.assert_close(edge.mean((2, 3)), texture.mean((2, 3)))
-    assert edge.amax((2, 3)) == 1
-    assert texture.amax((2, 3)) == 1 / 32
+    block = with_ones(ChannelAttention(4, pools=pools))
+    same = torch.allclose(block.attention(edge), block.attention(texture))
+    assert same == (pools == ("avg",))
 
 
-def test_one_shared_mlp_is_not_two():
-    """Two MLPs have twice the parameters, and swapping mean and maximum changes their gate; one shared MLP's stays."""
-    block, second = contract.generic(ChannelAttention(8, 2)), contract.generic(ChannelAttention(8, 2), seed=1)
-    z_avg, z_max = contract.images(2, 8), contract.images(2, 8, seed=1)
-
-    def mlp(one, z):
-        return one.fc2(one.fc1(z).relu())
-
-    torch.testing.assert_close(mlp(block, z_avg) + mlp(block, z_max), mlp(block, z_max) + mlp(block, z_avg))
-    assert not torch.allclose(mlp(block, z_avg) + mlp(second, z_max), mlp(block, z_max) + mlp(second, z_avg))
+def test_one_mlp_for_both_pools():
+    """It does not know which pool it is given: with the pools exchanged, the same weights make the same gate."""
+    block, exchanged = contract.generic(ChannelAttention(8, 2)), ChannelAttention(8, 2, pools=("max", "avg"))
+    exchanged.load_state_dict(block.state_dict())
+    x = contract.images(2, 8, 5, 7)
+    torch.testing.assert_close(exchanged.attention(x), block.attention(x))
 
 
 def test_saturated_gates_are_exactly_one():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from block_contract import images
+from block_contract import count, images
 from safetensors.torch import load_file
 
 from attncourse import experiments, training
@@ -123,7 +123,7 @@ def test_the_channel_scale_does_not_look_at_the_input():
     control = ChannelScale(4)
     x = images(2, 4, 3, 3)
     assert torch.equal(control(x), 0.5 * x)
-    assert sum(p.numel() for p in control.parameters()) == 4
+    assert count(control) == 4
 
 
 def test_the_own_mean_gate_does_not_mix_channels():

@@ -9,6 +9,7 @@ import pytest
 import timm.layers
 import timm.layers.cbam
 import torch
+from block_contract import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,14 +19,9 @@ from attncourse.backbone import ReportCNN, stage
 from attncourse.cam_sam import SpatialAttention
 from attncourse.cbam import CBAM
 from attncourse.eca import ECA
+from attncourse.experiments import MAP_WIDTHS
 from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.training import seeded
-
-MAP_WIDTHS = (32, 30, 15, 13)  # at the four places of ReportCNN
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def reversed_eca_sam(channels):

@@ -2,20 +2,23 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from block_contract import count
 from safetensors.torch import save
 
 from attncourse import results, weights
 from attncourse.backbone import ReportCNN
+from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.experiments import NETWORKS
 from attncourse.results import accuracy_table, load_records, load_study, study_table
 from attncourse.se import SEBlock
 from attncourse.studies import CONFIG, SHIPPED, STUDIES
-from attncourse.training import TrainRecord
+from attncourse.training import TrainConfig, TrainRecord, seeded, train
+from attncourse.weights import __main__ as command
 from attncourse.weights import load_weights
-from attncourse.weights.__main__ import main
 
 RECORDS = sorted(results.FOLDER.glob("cifar10-as-described-*.json"))
 
@@ -31,7 +34,7 @@ def test_every_record_is_whole(path):
     accuracies = [epoch["val_accuracy"] for epoch in record.epochs]
     assert record.best_epoch == accuracies.index(max(accuracies)) + 1
     model = ReportCNN(attention=NETWORKS[record.network])
-    assert record.parameters == sum(p.numel() for p in model.parameters())
+    assert record.parameters == count(model)
 
 
 def test_all_records_are_of_the_same_images():
@@ -98,18 +101,51 @@ def test_every_trunk_fits_its_network(name, entry):
     assert all(value.dtype != torch.float16 for value in model.state_dict().values())
 
 
-def test_the_command_stores_the_trunk_of_a_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A run "cifar10-…-seed0" of CNN + SE on a few noisy images: its weights and its record, instead of the stored."""
+    pixels = torch.randint(0, 256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    split = Split(pixels, torch.arange(20) % 10)
+    data = ImageData("noise", tuple("abcdefghij"), split, split, split, (0.5,) * 3, (0.2,) * 3, "here", digest(split))
+    with seeded(0):
+        model = ReportCNN(attention=SEBlock)
+    config = TrainConfig(epochs=1, batch_size=4, dtype="float32")
+    record = train(model, data, config, network="cnn+se", progress=False)
     run = "cifar10-as-described-cnn+se-seed0"
-    model = ReportCNN(attention=SEBlock)
-    assert main([run, "--runs", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.count("\n") == 1  # no weights there
-    (tmp_path / f"{run}.safetensors").write_bytes(save(model.state_dict()))
-    assert main([run, "--runs", str(tmp_path)]) == 0
+    record.save(tmp_path / f"{run}.json")
+    (tmp_path / f"{run}.safetensors").write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
+    for module, name, value in ((weights, "FOLDER", tmp_path), (command, "FOLDER", tmp_path),
+                                (command, "load_cifar10", lambda root: data)):
+        monkeypatch.setattr(module, name, value)
+    return run, model, record, tmp_path
+
+
+def test_the_command_stores_the_trunk_of_a_run(trained):
+    run, model, _, folder = trained
+    assert command.main([run, "--runs", str(folder)]) == 0
     stored = load_weights("cifar10-cnn-se-trunk")
     torch.testing.assert_close(stored["stage1.conv1.weight"], model.stage1.conv1.weight.detach(), rtol=1e-3, atol=1e-6)
     assert not any(key.startswith("classifier") for key in stored)
-    assert json.loads((tmp_path / "index.json").read_text())["cifar10-cnn-se-trunk"]["record"] == run
+    assert json.loads((folder / "index.json").read_text())["cifar10-cnn-se-trunk"]["record"] == run
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"test_accuracy": 0.99}, "says 99.00%"), ({"dataset_sha256": "0"}, "not the images"),
+    ({"network": "cnn"}, "Unexpected key"), ({"schema": 0}, "not a training record")])
+def test_weights_that_are_not_the_records_are_refused(trained, capsys, change, message):
+    run, _, record, folder = trained
+    replace(record, **change).save(folder / f"{run}.json")
+    assert command.main([run, "--runs", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (folder / "index.json").exists()
+
+
+def test_missing_weights_are_said_in_one_line(trained, capsys):
+    run, _, _, folder = trained
+    assert command.main([run, "--runs", str(folder / "elsewhere")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 SCENE_STUDIES = sorted(results.FOLDER.glob("scenes-*.json"))
@@ -125,8 +161,16 @@ def test_every_study_is_whole(path):
         (seed, variant) for seed in sorted(seeds) for variant in variants]
     assert stored["config"] == CONFIG
     for variant, make in variants.items():
-        (count,) = {run["parameters"] for run in stored["runs"] if run["variant"] == variant}
-        assert count == sum(p.numel() for p in make().parameters())
+        assert {run["parameters"] for run in stored["runs"] if run["variant"] == variant} == {count(make())}
+
+
+def test_one_network_has_one_result():
+    """CAM with the mean alone is SE: the two records are of one network, seed by seed."""
+    def results_of(study, variant):
+        return [(run["seed"], run["val_accuracy"], run["test_accuracy"]) for run in load_study(study)["runs"]
+                if run["variant"] == variant]
+
+    assert results_of("scenes-plain", "SE") == results_of("scenes-cam-sam", "CAM avg")
 
 
 def test_study_table_against_a_computation_by_hand():

@@ -1,6 +1,7 @@
 """The small studies: every variant is what its name says, and the command keeps what it has."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -75,6 +76,25 @@ def test_max_bam_differs_from_bam_in_the_squeeze_alone():
     torch.testing.assert_close(block.spatial(x), other.spatial(x))
 
 
+def test_with_the_maximum_one_bright_pixel_counts_fully():
+    block, pooled = (generic(make(8, 2)).eval() for make in (BAM, studies.MaxBAM))
+    x = torch.zeros(1, 8, 16, 16)
+    x[..., 3, 3] = 4
+    moved = [(each.channel(x) - each.channel(0 * x)).abs().mean() for each in (block, pooled)]
+    assert moved[1] > 10 * moved[0]
+
+
+def test_cam_with_the_mean_alone_is_se():
+    """Two variants, one network: the same weights from the same seed, and the same outputs."""
+    with seeded(0):
+        se = STUDIES["plain"]["SE"]()
+    with seeded(0):
+        cam = STUDIES["cam-sam"]["CAM avg"]()
+    assert all(torch.equal(cam.state_dict()[name], value) for name, value in se.state_dict().items())
+    x = images(2, 3, 32, 32)
+    assert torch.equal(cam.eval()(x), se.eval()(x))
+
+
 def test_the_ideal_map_scores_less_the_coarser_it_is():
     shares = studies.ideal_shares(scenes(64, seed=(0, 2)))
     assert shares[0] == pytest.approx(1, abs=1e-3)
@@ -145,20 +165,43 @@ def test_one_run_learns_and_says_so(monkeypatch):
     assert result["inside"] != result["inside_before_training"]
 
 
-def test_shipped_weights_are_those_of_the_trained_network(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """A short training of the shipped hybrid, and a folder to ship it to."""
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(studies, "load_scenes", lambda *sizes: load_scenes(16, 8, 8))
     monkeypatch.setattr(studies, "CONFIG", {"epochs": 1, "batch_size": 8, "dtype": "float32"})
-    assert main(["hybrids", "--ship", "--runs", str(tmp_path)]) == 0
-    stored = weights.load_weights("scenes-hybrids-trunk")
     with seeded(0):
         model = STUDIES["hybrids"]["ECA, SAM"]()
-    fresh = model.state_dict()
-    studies.train(model, load_scenes(16, 8, 8), studies.TrainConfig(seed=0, **studies.CONFIG), progress=False)
-    trained = model.state_dict()
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    config = studies.TrainConfig(seed=0, **studies.CONFIG)
+    accuracy = studies.train(model, load_scenes(16, 8, 8), config, progress=False).test_accuracy
+    return model.state_dict(), fresh, accuracy
+
+
+def recorded(accuracy: float) -> dict:
+    """A study with other runs beside the one that ships."""
+    runs = [("ECA, SAM", 1, 2.0), ("SAM, ECA", 0, 3.0), ("ECA, SAM", 0, accuracy)]
+    return {"runs": [{"variant": variant, "seed": seed, "test_accuracy": each} for variant, seed, each in runs]}
+
+
+def test_shipped_weights_are_those_of_the_trained_network(trained, monkeypatch, tmp_path):
+    weights_then, fresh, accuracy = trained
+    monkeypatch.setattr(studies, "load_study", lambda name: recorded(accuracy))
+    assert main(["hybrids", "--ship", "--runs", str(tmp_path)]) == 0
+    stored = weights.load_weights("scenes-hybrids-trunk")
     assert not any(name.startswith("classifier") for name in stored)
-    torch.testing.assert_close(stored["stage2.conv2.weight"], trained["stage2.conv2.weight"], rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(stored["stage2.conv2.weight"], fresh["stage2.conv2.weight"], rtol=1e-3, atol=1e-4)
+    name = "stage2.conv2.weight"
+    torch.testing.assert_close(stored[name], weights_then[name], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(stored[name], fresh[name], rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_another_accuracy_than_the_record_are_not_shipped(trained, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(studies, "load_study", lambda name: recorded(trained[2] + 0.125))
+    assert main(["hybrids", "--ship", "--runs", str(tmp_path)]) == 1
+    assert re.fullmatch(r"error: scenes-hybrids-trunk is not stored: .* accuracy of \S+%, its record .* says \S+%\n",
+                        capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_some_studies_ship(capsys):

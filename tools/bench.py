@@ -37,37 +37,11 @@ from attncourse.timing import time_ratio
 from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))
+from oracles import PaperBAM, with_weights_of  # noqa: E402
+
 SHAPES = ((8, 256, 56, 56), (128, 64, 32, 32))
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-class TranscribedBAM(nn.Module):
-    """The paper's equations as most would write them down: adaptive pooling, expanded branches."""
-
-    def __init__(self, channels: int, reduction: int = 16, dilation: int = 4):
-        super().__init__()
-        hidden = channels // reduction
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
-        self.channel_norm = nn.BatchNorm1d(channels)
-        self.convs = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1), nn.ReLU(),
-            nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation), nn.ReLU(),
-            nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation), nn.ReLU(),
-            nn.Conv2d(hidden, 1, 1))
-        self.spatial_norm = nn.BatchNorm2d(1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        channel = self.channel_norm(self.mlp(self.pool(x).flatten(1)))[:, :, None, None].expand_as(x)
-        spatial = self.spatial_norm(self.convs(x)).expand_as(x)
-        return x + x * torch.sigmoid(channel + spatial)
-
-
-def with_weights(rival: nn.Module, block: nn.Module) -> nn.Module:
-    """The rival with the block's weights: the same tensors in the same order, fully connected or 1×1."""
-    values = iter(block.state_dict().values())
-    rival.load_state_dict({name: next(values).view(wanted.shape) for name, wanted in rival.state_dict().items()})
-    return rival
 
 
 def block_pairs(channels: int) -> dict[str, tuple[nn.Module, dict[str, nn.Module]]]:
@@ -77,9 +51,9 @@ def block_pairs(channels: int) -> dict[str, tuple[nn.Module, dict[str, nn.Module
                             "torchvision": torchvision.ops.SqueezeExcitation(channels, channels // 16)},
         ECA(channels): {"timm": timm.layers.EcaModule(channels)},
         CBAM(channels): {"timm": CbamModule(channels, mlp_bias=True)},
-        BAM(channels): {"transcription": TranscribedBAM(channels)},
+        BAM(channels): {"transcription": PaperBAM(channels)},
     }
-    return {type(block).__name__: (block, {name: with_weights(rival, block) for name, rival in others.items()})
+    return {type(block).__name__: (block, {name: with_weights_of(block, rival) for name, rival in others.items()})
             for block, others in rivals.items()}
 
 

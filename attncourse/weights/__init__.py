@@ -31,8 +31,22 @@ def load_weights(name: str) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in load(content).items()}
 
 
-def store_weights(name: str, weights: dict[str, Tensor], command: str, record: str) -> Path:
-    """Write weights in half precision and enter them into the index. `record` names the run that trained them."""
+def store_weights(name: str, weights: dict[str, Tensor], command: str, record: str,
+                  accuracy: float, recorded: float) -> Path:
+    """Write weights in half precision and enter them into the index.
+
+    Args:
+        name, weights, command: go into the index; the classifier may be left out.
+        record: the run that trained them.
+        accuracy: what the whole network with these weights has on the test images, measured just now.
+        recorded: what the record says.
+
+    Raises:
+        ValueError: if the two accuracies differ, or a weight does not fit into half precision.
+    """
+    if accuracy != recorded:
+        raise ValueError(f"{name} is not stored: its network has a test accuracy of {accuracy:.2%}, its record "
+                         f"{record} says {recorded:.2%}")
     halves = {key: value.half().contiguous() if value.is_floating_point() else value for key, value in weights.items()}
     if not all(torch.isfinite(value).all() for value in halves.values()):
         raise ValueError(f"{name}: a weight does not fit into half precision")
