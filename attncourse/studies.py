@@ -12,8 +12,6 @@ network has the accuracy that the stored study says.
 """
 
 import argparse
-import datetime
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -24,8 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncourse import __version__
-from attncourse.atomic import write_atomic
 from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
@@ -40,7 +36,8 @@ from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_sam
 from attncourse.localization import energy_inside
 from attncourse.results import load_study
 from attncourse.se import SEBlock
-from attncourse.training import Normalise, TrainConfig, device_name, seeded, train
+from attncourse.sweep import sweep
+from attncourse.training import Normalise, TrainConfig, seeded, train
 from attncourse.weights import store_weights
 
 WIDTHS = (16, 32)  # a quarter of the report's network
@@ -191,7 +188,7 @@ def run(make: Callable[[], ReportCNN], seed: int, data: ImageData, seen: Scenes)
     normalise = Normalise(data.mean, data.std)
     before = inside(model, seen, normalise)
     record = train(model, data, TrainConfig(seed=seed, **CONFIG), progress=False)
-    return {"seed": seed, "parameters": record.parameters, "test_accuracy": record.test_accuracy,
+    return {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
             "val_accuracy": [round(epoch["val_accuracy"], 4) for epoch in record.epochs],
             "inside_before_training": before, "inside": inside(model, seen, normalise)}
 
@@ -227,9 +224,13 @@ def main(arguments: list[str] | None = None) -> int:
             for name in options.studies:
                 print(f"wrote {ship(name, data)}")
             return 0
+        conditions = {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
+                      "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST},
+                      "area": round(seen.masks.float().mean().item(), 4), "ideal": ideal_shares(seen)}
         for seed in options.seeds:
             for name in options.studies:
-                finish(name, seed, data, seen, options.runs / f"scenes-{name}.json")
+                sweep(options.runs / f"scenes-{name}.json", conditions, STUDIES[name], [seed],
+                      lambda make, seed: run(make, seed, data, seen), ["python", "-m", "attncourse.studies", name])
     except KeyboardInterrupt:
         print("Interrupted. Finished runs are kept; the same command goes on from there.")
         return 130
@@ -237,31 +238,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def finish(name: str, seed: int, data: ImageData, seen: Scenes, path: Path) -> None:
-    """Run what is missing of a study with one seed; the file is written after each run.
-
-    Raises:
-        ValueError: if the file holds runs under other conditions.
-    """
-    conditions = {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
-                  "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST}}
-    study = json.loads(path.read_text()) if path.exists() else {"runs": []} | conditions
-    if {key: study.get(key) for key in conditions} != conditions:
-        raise ValueError(f"{path} holds runs under other conditions: move it away to start the study again")
-    for variant, make in STUDIES[name].items():
-        if any((run["variant"], run["seed"]) == (variant, seed) for run in study["runs"]):
-            continue
-        study["runs"].append({"variant": variant} | run(make, seed, data, seen))
-        seeds = sorted({run["seed"] for run in study["runs"]})
-        study |= {
-            "command": shlex.join(["python", "-m", "attncourse.studies", name, "--seeds", *map(str, seeds)]),
-            "area": round(seen.masks.float().mean().item(), 4), "ideal": ideal_shares(seen),
-            "device": device_name(torch.device("cpu")), "date": datetime.date.today().isoformat(),
-            "versions": {"torch": torch.__version__, "attncourse": __version__}}
-        write_atomic(path, json.dumps(study, indent=1) + "\n")
-        print(f"{name}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""Runs of many variants and seeds in one JSON file, which is written after each run: what is there is not repeated."""
+
+import datetime
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from attncourse import __version__
+from attncourse.atomic import write_atomic
+from attncourse.training import device_name
+
+
+def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds: Sequence[int],
+          run: Callable[[Callable, int], dict], command: Sequence[str]) -> None:
+    """Do the runs that the file does not hold yet, and tell of each in a line.
+
+    Args:
+        path: the file; a folder that is missing is made.
+        conditions: what all runs have in common, JSON values; the file says it, too.
+        variants: name -> what makes the network.
+        seeds: all variants are run with the first, then with the second, …
+        run: (maker, seed) -> what was measured, with "test_accuracy".
+        command: what repeats the study, up to its seeds.
+
+    Raises:
+        ValueError: if the file is no such file or holds runs under other conditions.
+    """
+    study = {"runs": []} | conditions
+    if path.exists():
+        try:
+            study = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not a study ({error}): move it away to start again") from None
+    if {key: study.get(key) for key in conditions} != conditions:
+        raise ValueError(f"{path} holds runs under other conditions: move it away to start the study again")
+    done = {(each["variant"], each["seed"]) for each in study["runs"]}
+    for seed in seeds:
+        for variant, make in variants.items():
+            if (variant, seed) in done:
+                continue
+            study["runs"].append({"variant": variant, "seed": seed} | run(make, seed))
+            finished = sorted({each["seed"] for each in study["runs"]})
+            study |= {"command": shlex.join([*command, "--seeds", *map(str, finished)]),
+                      "device": device_name(torch.device("cpu")), "date": datetime.date.today().isoformat(),
+                      "versions": {"torch": torch.__version__, "attncourse": __version__}}
+            write_atomic(path, json.dumps(study, indent=1) + "\n")
+            print(f"{path.stem}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)

@@ -1,0 +1,55 @@
+"""Studies of many runs: one file, written after each run."""
+
+import json
+
+import pytest
+
+from attncourse.sweep import sweep
+
+VARIANTS = {"plain": "make plain", "SE": "make SE"}
+CONDITIONS = {"network": "small", "config": {"epochs": 3}}
+
+
+def run(make, seed):
+    return {"test_accuracy": 0.5, "made": make}
+
+
+def test_every_variant_with_every_seed(tmp_path, capsys):
+    sweep(tmp_path / "new" / "study.json", CONDITIONS, VARIANTS, [0, 1], run, ["python", "-m", "study"])
+    study = json.loads((tmp_path / "new" / "study.json").read_text())
+    assert [(each["variant"], each["seed"], each["made"]) for each in study["runs"]] == [
+        ("plain", 0, "make plain"), ("SE", 0, "make SE"), ("plain", 1, "make plain"), ("SE", 1, "make SE")]
+    assert study["command"] == "python -m study --seeds 0 1"
+    assert CONDITIONS.items() <= study.items()
+    assert capsys.readouterr().out.splitlines()[0] == "study, plain, seed 0: 50.0%"
+
+
+def test_finished_runs_are_not_repeated(tmp_path):
+    path, calls = tmp_path / "study.json", []
+
+    def stopped_at_the_third(make, seed):
+        calls.append(make)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return {"test_accuracy": 0.5}
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(path, CONDITIONS, VARIANTS, [0, 1], stopped_at_the_third, ["study"])
+    assert len(json.loads(path.read_text())["runs"]) == 2
+    sweep(path, CONDITIONS, VARIANTS, [0, 1], stopped_at_the_third, ["study"])
+    assert len(calls) == 5  # four runs and the one that was stopped
+    sweep(path, CONDITIONS, VARIANTS, [1], stopped_at_the_third, ["study"])
+    assert len(calls) == 5
+    assert json.loads(path.read_text())["command"] == "study --seeds 0 1"
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (json.dumps({"runs": [], "network": "large", "config": {"epochs": 3}}), "other conditions"),
+    ('{"runs": [', "is not a study"),
+])
+def test_a_file_of_something_else_is_left_alone(tmp_path, content, message):
+    path = tmp_path / "study.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        sweep(path, CONDITIONS, VARIANTS, [0], run, ["study"])
+    assert path.read_text() == content
