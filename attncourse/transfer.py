@@ -1,0 +1,106 @@
+"""Put attention into a pretrained network and fine-tune it: cats against dogs, few pictures, several seeds.
+
+    python -m attncourse.transfer --seeds 0 1 2
+
+fine-tunes EfficientNet-Lite0, plain and with attention after four of its blocks, on 400 pictures of two classes of
+CIFAR-10, and writes ``transfer.json`` to ``--runs`` after each run. A run that is there already is not repeated.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from attncourse.backbone import AttentionFactory
+from attncourse.cbam import CBAM
+from attncourse.datasets.cifar10 import load_cifar10
+from attncourse.datasets.images import ImageData, Split, digest
+from attncourse.pretrained import efficientnet_lite0
+from attncourse.resnet import IdentityStart, insert_after
+from attncourse.se import SEBlock
+from attncourse.sweep import sweep
+from attncourse.training import TrainConfig, seeded, train
+
+CLASSES = ("cat", "dog")
+PER_CLASS = {"train": 200, "val": 250, "test": 500}
+SIDE = 96  # pixels; CIFAR-10's 32 are enlarged
+STAGES = ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15")  # the last blocks at 24, 12, 6 and 3 pixels
+CONFIG = {"epochs": 5, "batch_size": 20, "lr": 0.02, "augment": True}
+
+
+def network(attention: AttentionFactory | None = None, layers: tuple[str, ...] = STAGES) -> nn.Module:
+    """The pretrained network with a fresh head and attention after the layers: images (B, 3, 32, 32) to 2 logits."""
+    model = efficientnet_lite0()
+    model._fc = nn.Linear(model._fc.in_features, len(CLASSES))
+    if attention is not None:
+        insert_after(model, layers, attention, torch.zeros(1, 3, SIDE, SIDE))
+    return nn.Sequential(nn.Upsample((SIDE, SIDE), mode="bilinear"), model)
+
+
+def softly(block: type, **arguments) -> AttentionFactory:
+    """A factory of blocks whose gates start at 1."""
+    return lambda channels: IdentityStart(block(channels, **arguments))
+
+
+VARIANTS: dict[str, Callable[[], nn.Module]] = {
+    "plain": network,
+    "SE": partial(network, SEBlock),
+    "SE, starts at 1": partial(network, softly(SEBlock)),
+    "CBAM": partial(network, CBAM),
+    "CBAM, starts at 1": partial(network, softly(CBAM)),
+    "… r = 4": partial(network, softly(CBAM, reduction=4)),
+    "… kernel 3": partial(network, softly(CBAM, kernel_size=3)),
+    "… last two stages": partial(network, softly(CBAM), STAGES[2:]),
+    "… average only": partial(network, softly(CBAM, pools=("avg",))),
+}
+
+
+def two_classes(data: ImageData) -> ImageData:
+    """The first pictures of both classes in each split of CIFAR-10, normalised as the pretrained network wants them."""
+    def cut(split: Split, number: int) -> Split:
+        chosen = [(split.labels == data.classes.index(name)).nonzero().flatten()[:number] for name in CLASSES]
+        labels = torch.arange(len(CLASSES)).repeat_interleave(number)
+        return Split(split.images[torch.cat(chosen)], labels)
+
+    splits = [cut(getattr(data, name), number) for name, number in PER_CLASS.items()]
+    return ImageData(f"{' and '.join(CLASSES)} of {data.name}", CLASSES, *splits, mean=(0.5,) * 3, std=(0.5,) * 3,
+                     order=data.order, sha256=digest(*splits))
+
+
+def run(make: Callable[[], nn.Module], seed: int, data: ImageData) -> dict:
+    """Fine-tune one variant with one seed."""
+    with seeded(seed):
+        model = make()
+    record = train(model, data, TrainConfig(seed=seed, **CONFIG), progress=False)
+    return {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
+            "epochs": [{key: round(value, 4) for key, value in epoch.items()} for epoch in record.epochs]}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m attncourse.transfer", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the result (runs)")
+    parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
+    options = parser.parse_args(arguments)
+    try:
+        data = two_classes(load_cifar10(options.data))
+        conditions = {"network": f"EfficientNet-Lite0, ImageNet weights, {SIDE} × {SIDE} pixels", "config": CONFIG,
+                      "dataset": data.name, "dataset_sha256": data.sha256, "images_per_class": PER_CLASS}
+        sweep(options.runs / "transfer.json", conditions, VARIANTS, options.seeds,
+              lambda make, seed: run(make, seed, data), ["python", "-m", "attncourse.transfer"])
+    except KeyboardInterrupt:
+        print("Interrupted. Finished runs are kept; the same command goes on from there.")
+        return 130
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
