@@ -1,0 +1,72 @@
+"""The fine-tuning study: its data, its networks, its file."""
+
+import json
+
+import pytest
+import torch
+
+from attncourse import transfer
+from attncourse.datasets.cifar10 import CLASSES
+from attncourse.datasets.images import ImageData, Split
+from attncourse.gates import attention_blocks
+from attncourse.training import seeded
+from attncourse.transfer import VARIANTS, two_classes
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def cifar10(per_class=3):
+    """Pictures that show the number of their class in every pixel."""
+    labels = torch.arange(10).repeat(per_class)
+    split = Split(labels.byte().view(-1, 1, 1, 1).expand(-1, 3, 32, 32).contiguous(), labels)
+    return ImageData("CIFAR-10", CLASSES, split, split, split, (0.4,) * 3, (0.2,) * 3, "made up", "0")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(transfer, "PER_CLASS", {"train": 2, "val": 1, "test": 3})
+
+
+def test_cats_and_dogs_alone(few):
+    data = two_classes(cifar10())
+    assert [len(split) for split in (data.train, data.val, data.test)] == [4, 2, 6]
+    assert data.train.images[:, 0, 0, 0].tolist() == [3, 3, 5, 5]  # cats and dogs in CIFAR-10's numbering
+    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    assert data.mean == data.std == (0.5,) * 3  # the network's, not CIFAR-10's
+    assert data.name == "cat and dog of CIFAR-10"
+
+
+@pytest.fixture(scope="module")
+def logits():
+    """Every variant's logits at the start, all with the same seed."""
+    result = {}
+    for name, make in VARIANTS.items():
+        with seeded(0):
+            model = make().eval()
+        with torch.inference_mode():
+            result[name] = model(X), len(attention_blocks(model))
+    return result
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gates_that_start_at_one_leave_the_network_as_it_was(logits, name):
+    (plain, _), (output, blocks) = logits["plain"], logits[name]
+    assert output.shape == (2, 2)
+    assert blocks == {"plain": 0, "… last two stages": 2}.get(name, 4)
+    assert torch.equal(output, plain) == (name not in ("SE", "CBAM"))
+
+
+def test_the_command_writes_what_it_measured(few, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(transfer, "load_cifar10", lambda root: cifar10())
+    monkeypatch.setattr(transfer, "CONFIG", {"epochs": 1, "batch_size": 4})
+    monkeypatch.setattr(transfer, "VARIANTS", {"plain": VARIANTS["plain"]})
+    assert transfer.main(["--seeds", "1", "--runs", str(tmp_path)]) == 0
+    study = json.loads((tmp_path / "transfer.json").read_text())
+    assert [(run["variant"], run["seed"]) for run in study["runs"]] == [("plain", 1)]
+    assert study["images_per_class"] == {"train": 2, "val": 1, "test": 3}
+    assert "plain, seed 1" in capsys.readouterr().out
+
+
+def test_no_data_is_one_line(tmp_path, capsys):
+    assert transfer.main(["--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
