@@ -11,6 +11,10 @@ export ATTNCOURSE_BUDGET := smoke
 # oneDNN's threads spin while they wait: two of them on a core that other work shares are ten times slower than one
 test book notebooks: export OMP_NUM_THREADS := 1
 
+# glibc hands large blocks back to the system after each use; whichever side gets them anew looks up to a third slower
+bench: export MALLOC_MMAP_THRESHOLD_ := 8589934592
+bench: export MALLOC_TRIM_THRESHOLD_ := 8589934592
+
 .PHONY: book test test-site serve notebooks bench lock lint setup
 .DEFAULT_GOAL := book
 
