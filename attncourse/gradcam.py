@@ -69,7 +69,7 @@ def map_and_gradient(model: nn.Module, layer: str | nn.Module, images: Tensor,
             logits = run(model, images.clone())  # a normal tensor, even where the caller is in inference mode
             if len(outputs) != 1:
                 raise ValueError(f"the layer must run once in a forward pass of the model, it ran {len(outputs)} times")
-            score = logits.gather(1, classes(target, logits)[:, None]).sum()  # images do not influence each other
+            score = logits.gather(1, as_classes(target, logits)[:, None]).sum()  # images do not influence each other
             gradient = None
             if score.requires_grad:
                 gradient, = torch.autograd.grad(score, outputs[0], allow_unused=True)
@@ -93,7 +93,7 @@ def run(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def classes(target: int | Tensor | None, logits: Tensor) -> Tensor:
+def as_classes(target: int | Tensor | None, logits: Tensor) -> Tensor:
     """The target as one class per image, (B,)."""
     B, number = logits.shape
     if target is None:

@@ -10,7 +10,8 @@ from types import ModuleType
 from attncourse.checks import attempts, guard  # noqa: F401  guard remembers torch's functions now
 from attncourse.checks.engine import CheckResult, Exercise
 
-CHAPTERS = ("attention", "backbone", "se", "cam_sam", "cbam", "bam", "eca", "autoencoder", "hybrids", "gradcam")  # in order
+CHAPTERS = ("attention", "backbone", "se", "cam_sam", "cbam", "bam", "eca", "autoencoder", "hybrids",  # reading order
+            "gradcam")
 
 __all__ = ["CHAPTERS", "CheckResult", "Exercise", "exercises", "progress", *CHAPTERS]
 

@@ -28,6 +28,10 @@ channel_weights = Exercise(
     mistakes=(
         Mistake("sum", "You summed over the positions. Equation 1 of the paper takes the mean.",
                 lambda g: g.sum((2, 3))),
+        Mistake("divided-by-one-side", "You summed over both axes of space and divided by one side only. The mean "
+                "divides by h · w.",
+                lambda g: g.sum((2, 3)) / g.shape[2], lambda g: g.sum((2, 3)) / g.shape[3],
+                lambda g: g.sum(3).mean(2), lambda g: g.sum(2).mean(2)),
         Mistake("averaged-channels", "You averaged over the channels. Each channel needs a weight of its own: average "
                 "over its positions.",
                 lambda g: g.mean(1), lambda g: g.mean(1, keepdim=True), lambda g: g.mean(1).flatten(1)),
@@ -65,6 +69,17 @@ def weighted(A: Tensor, gradient: Tensor) -> Tensor:
     return (gradient.mean((2, 3), keepdim=True) * A).sum(1)
 
 
+def min_max(maps: Tensor, small: float = 0) -> Tensor:
+    lowest, highest = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - lowest) / (highest - lowest + small)
+
+
+RELU_ON_MAPS = "You rectified A. The channels have to be able to cancel each other, so its negative values count: " \
+               "the only ReLU comes after the sum."
+MIN_MAX = "You stretched the values from the smallest to the highest. 0 means that nothing speaks for the class and " \
+          "has to stay 0; here the scale is part of the answer."
+
+
 class_map = Exercise(
     id="gradcam.class_map",
     title="The map from maps and gradient",
@@ -91,6 +106,8 @@ class_map = Exercise(
                 lambda A, g: weighted(A, g.relu()).relu(),
                 lambda A, g: (g.mean((2, 3), keepdim=True).relu() * A).sum(1).relu(),
                 lambda A, g: weighted(A, g.relu()), lambda A, g: (g.mean((2, 3), keepdim=True).relu() * A).sum(1)),
+        Mistake("relu-on-maps", RELU_ON_MAPS,
+                lambda A, g: weighted(A.relu(), g).relu(), lambda A, g: weighted(A.relu(), g)),
         Mistake("absolute-gradient", "You took the gradient's absolute value: then every channel speaks for the class.",
                 lambda A, g: weighted(A, g.abs()).relu(),
                 lambda A, g: (g.mean((2, 3), keepdim=True).abs() * A).sum(1).relu()),
@@ -115,6 +132,9 @@ class_map = Exercise(
         Mistake("kept-axis", "The values are right, but the axis of the channels is still there. The result is "
                 "(B, h, w).",
                 lambda A, g: (g.mean((2, 3), keepdim=True) * A).sum(1, keepdim=True).relu()),
+        Mistake("no-relu-kept-axis", "Two things: the ReLU at the end is missing, and the axis of the channels is "
+                "still there. The result is (B, h, w).",
+                lambda A, g: (g.mean((2, 3), keepdim=True) * A).sum(1, keepdim=True)),
         Mistake("no-sum", "The sum over the channels is missing: you return one map per channel.",
                 lambda A, g: (g.mean((2, 3), keepdim=True) * A).relu(), lambda A, g: g.mean((2, 3), keepdim=True) * A),
         Mistake("normalised", "You divided by the highest value. That comes later; here the scale is part of the "
@@ -123,6 +143,9 @@ class_map = Exercise(
                 lambda A, g: weighted(A, g).relu() / weighted(A, g).relu().amax((1, 2), keepdim=True).clamp(1e-7),
                 lambda A, g: weighted(A, g).relu() / weighted(A, g).max(),
                 lambda A, g: weighted(A, g).relu() / (weighted(A, g).relu().amax((1, 2), keepdim=True) + 1e-8)),
+        Mistake("min-max", MIN_MAX,
+                *(lambda A, g, small=small: min_max(weighted(A, g).relu(), small) for small in (0, 1e-8, 1e-5)),
+                *(lambda A, g, small=small: min_max(weighted(A, g), small) for small in (0, 1e-8, 1e-5))),
         Mistake("weights-without-axes", "Your weights are (B, K) when you multiply: PyTorch then lays them along h and "
                 "w. They need two more axes, (B, K, 1, 1): `keepdim=True`.",
                 lambda A, g: (g.mean((2, 3)) * A).sum(1).relu(), lambda A, g: (g.mean((2, 3)) * A).sum(1)),
@@ -170,6 +193,8 @@ over_image = Exercise(
     reference=over_image_reference,
     cases=(
         values(maps=tensor([[[1, 3]]]), height=1, width=4),
+        values(maps=tensor([[[0.1, 0.4]]]), height=1, width=4),
+        values(maps=tensor([[[0.002, 0.01]]]), height=1, width=4),
         values(maps=tensor([[[0, 2], [1, 0]]]), height=4, width=4),
         values(maps=tensor([[[0, 2]], [[1, 0.5]]]), height=2, width=6),
         values(maps=tensor([[[0, 0]], [[2, 1]]]), height=2, width=4),
@@ -203,6 +228,11 @@ over_image = Exercise(
         Mistake("divided-by-zero", "A map may be 0 everywhere: nothing speaks for the class. Then you divide 0 by 0. "
                 "Such a map stays 0.",
                 lambda m, h, w: stretched(m, h, w) / stretched(m, h, w).amax((1, 2), keepdim=True)),
+        Mistake("weak-map", "A map whose highest value is small stays weak: you do not divide by this value, but by at "
+                "least 1, or by a little more. Put 1 in its place only where it is 0.",
+                lambda m, h, w: stretched(m, h, w) / stretched(m, h, w).amax((1, 2), keepdim=True).clamp(min=1),
+                *(lambda m, h, w, more=more: stretched(m, h, w) / (stretched(m, h, w).amax((1, 2), keepdim=True) + more)
+                  for more in (1e-5, 1e-4, 1e-3, 1e-2, 1))),
         Mistake("divided-by-sum", "You divided by the sum. The highest value should become 1.",
                 lambda m, h, w: stretched(m, h, w) / stretched(m, h, w).sum((1, 2), keepdim=True).clamp(1e-12)),
         Mistake("kept-axis", "The values are right, but the axis that interpolate needs is still there. The result is "
@@ -216,7 +246,7 @@ over_image = Exercise(
         "`F.interpolate(maps[:, None], (height, width), mode=\"bilinear\")[:, 0]`, and then divide by the highest "
         "value, with 1 in the place of each 0: `highest.where(highest > 0, 1)`.",
     ),
-    tested="values on 6 batches: by hand, several maps of different height, a map of zeros, non-square, float64; "
+    tested="values on 8 batches: by hand, weak maps, several of different height, a map of zeros, non-square, float64; "
            "inputs unchanged",
 )
 
@@ -247,11 +277,21 @@ def mapped(answer: Callable, *parts: object, images: Tensor, target: Tensor) -> 
     return result
 
 
+def mark(model: nn.Module) -> nn.Module:
+    """Give the first and the last parameter a .grad, as training leaves it; the others have none."""
+    for p in (first_and_last := list(model.parameters()))[::len(first_and_last) - 1]:
+        p.grad = torch.ones_like(p)
+    return model
+
+
 def traces(model: nn.Module) -> str:
-    """What an answer left behind on a model."""
-    if any(p.grad is not None for p in model.parameters()):
+    """What an answer did to the .grad of a marked model."""
+    first, *others, last = (p.grad for p in model.parameters())
+    if any(grad is not None for grad in others):
         return "the parameters' .grad filled"
-    return "nothing"
+    if any(grad is None or not torch.equal(grad, torch.ones_like(grad)) for grad in (first, last)):
+        return "another .grad than before"
+    return "each .grad as it was"
 
 
 class Split:
@@ -276,11 +316,12 @@ class Split:
     def clean(self) -> Case:
         def probe(answer: Callable) -> str:
             features, head = self.make()
+            both = mark(nn.Sequential(features, head))
             mapped(answer, features, head, images=self.images, target=self.target)
-            return traces(nn.Sequential(features, head))
-        return Case("what is left on the network afterwards", probe, "accumulated", "Your code filled the .grad of the "
-                    "network's parameters. Whoever trains it would add that to the next step: use "
-                    "`torch.autograd.grad`, which returns the gradient and leaves nothing behind.")
+            return traces(both)
+        return Case("the parameters' .grad afterwards; some had one before", probe, "accumulated", "Your code changed "
+                    "the .grad of the network's parameters. Whoever trains it needs them: use `torch.autograd.grad`, "
+                    "which returns the gradient and leaves nothing behind.")
 
 
 def chosen_logits(logits: Tensor, target: Tensor) -> Tensor:
@@ -288,14 +329,27 @@ def chosen_logits(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def split_variant(score: Callable = chosen_logits, combine: Callable = gradcam.class_map, backward: bool = False,
-                  attached: bool = False) -> Callable:
-    """A right split_map unless an argument replaces a part of it."""
+                  attached: bool = False, empty: bool = False, of_images: str = "") -> Callable:
+    """A right split_map unless an argument replaces a part of it.
+
+    Args:
+        backward: call backward in place of autograd.grad; empty: and zero_grad after it. attached: no detach.
+        of_images: take the gradient with respect to the images, and weight "A" or the "images" with it.
+    """
     def split_map(features: nn.Module, head: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+        if of_images:
+            pixels = images.clone().requires_grad_()
+            A = features(pixels)
+            gradient = torch.autograd.grad(score(head(A), target), pixels)[0]
+            return combine((A if of_images == "A" else pixels).detach(), gradient)
         A = features(images) if attached else features(images).detach().requires_grad_()
         total = score(head(A), target)
         if backward:
             A.retain_grad()
             total.backward()
+            if empty:
+                features.zero_grad()
+                head.zero_grad()
             return combine(A.detach(), A.grad)
         gradient = torch.autograd.grad(total, A)[0]
         return combine(A if attached else A.detach(), gradient)
@@ -314,7 +368,8 @@ SCORES = (  # what learners differentiate in place of the target's logit
     Mistake("all-logits", "You summed the logits of all classes: the map does not depend on the target.",
             lambda logits, target: logits.sum()),
     Mistake("own-prediction", "You took the class that the network predicts. The target says which class is asked for.",
-            lambda logits, target: logits.amax(1).sum()),
+            lambda logits, target: logits.amax(1).sum(), lambda logits, target: logits.softmax(1).amax(1).sum(),
+            lambda logits, target: logits.log_softmax(1).amax(1).sum()),
     Mistake("one-target-for-all", "You asked every image for the first image's class. Each image has its own target.",
             lambda logits, target: logits[:, target[0]].sum()),
     Mistake("targets-of-all-images", "`logits[:, target]` takes all the targets for every image. Take for each image "
@@ -330,6 +385,10 @@ COMBINATIONS = (  # what learners do with maps and gradient
             "ReLU comes at the end.",
             lambda A, g: weighted(A, g.relu()).relu(),
             lambda A, g: (g.mean((2, 3), keepdim=True).relu() * A).sum(1).relu()),
+    Mistake("relu-on-maps", RELU_ON_MAPS,
+            lambda A, g: weighted(A.relu(), g).relu(), lambda A, g: weighted(A.relu(), g)),
+    Mistake("min-max", MIN_MAX,
+            lambda A, g: min_max(weighted(A, g).relu()), lambda A, g: min_max(weighted(A, g).relu(), 1e-8)),
     Mistake("absolute", "You took absolute values. What speaks against the class then looks like what speaks for it.",
             lambda A, g: weighted(A, g).abs(), lambda A, g: weighted(A, g.abs()).relu()),
     Mistake("not-averaged", "You multiplied gradient and maps position by position. Grad-CAM first averages the "
@@ -372,6 +431,12 @@ split_map = Exercise(
         Mistake("accumulated", "The map is right, but `backward` filled the .grad of the network's parameters. Whoever "
                 "trains it would add that to the next step: use `torch.autograd.grad`.",
                 split_variant(backward=True), split_variant(backward=True, attached=True)),
+        Mistake("emptied", "The map is right, but `zero_grad` threw away the .grad that the parameters had before: use "
+                "`torch.autograd.grad`, which does not touch them.",
+                split_variant(backward=True, empty=True), split_variant(backward=True, empty=True, attached=True)),
+        Mistake("gradient-of-images", "You took the gradient with respect to the images. It is wanted with respect to "
+                "A, the output of `features`.",
+                split_variant(of_images="A"), split_variant(of_images="images")),
         Mistake("not-detached", "The map is right, but still hangs on the network's graph, which keeps all of it in "
                 "memory: detach A before you combine.",
                 split_variant(attached=True)),
@@ -383,8 +448,8 @@ split_map = Exercise(
         "`score = head(A).gather(1, target[:, None]).sum()`, `gradient = torch.autograd.grad(score, A)[0]`, and "
         "`class_map(A.detach(), gradient)`.",
     ),
-    tested="values on 4 networks with one image and several; the maps carry no graph, the parameters' .grad stays "
-           "empty; images and target unchanged",
+    tested="values on 4 networks with one image and several; the maps carry no graph; the parameters' .grad, full or "
+           "empty, as it was; images and target unchanged",
 )
 
 # --- hooked_map: any layer of a whole network ------------------------------------------------------------------------
@@ -405,23 +470,40 @@ IMAGES, TARGET = randn(2, 3, 4, 3, seed=9), torch.tensor([2, 1])
 SHOWN = f"a small CNN, {describe(images=IMAGES, target=TARGET)}, layer = "
 
 
+def ask(answer: Callable, *given: object) -> object:
+    """The answer, or a Problem where it gave its leaf to the in-place ReLU."""
+    try:
+        return answer(*given)
+    except RuntimeError as error:
+        if "a leaf Variable that requires grad" in str(error):
+            raise Problem("leaf-handed-on", "You handed the leaf itself on; the in-place ReLU cannot write into it: "
+                          "return a clone.") from error
+        raise
+
+
 def hooked(layer: int, shown: str, cause: str = "wrong-values", message: str = "The values are not right.",
            prepare: Callable = lambda model: model) -> Case:
     """The maps of one layer of the network, prepared as the case wants it."""
     def probe(answer: Callable) -> Tensor:
         model = prepare(small_network())
-        return mapped(lambda *given: answer(model, model[layer], *given), images=IMAGES, target=TARGET)
+        return mapped(lambda *given: ask(answer, model, model[layer], *given), images=IMAGES, target=TARGET)
     return Case(SHOWN + shown, probe, cause, message)
+
+
+def hook_of_another(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    """A hook that was on the layer before."""
 
 
 def after(see: Callable, shown: str, cause: str, message: str, training: bool = False,
           images: Tensor = IMAGES) -> Case:
     """What see(model, maps) finds when the answer is done. An error of the model itself is let pass."""
     def probe(answer: Callable) -> object:
-        model, maps = small_network().train(training), None
-        model[3].train()  # modules may differ in their mode
+        model, maps = mark(small_network().train(training)), None
+        model[3].train(not training)  # modules may differ in their mode
+        model[0].weight.requires_grad_(False)  # and parameters in whether they are trained
+        model[1].register_forward_hook(hook_of_another)
         try:
-            maps = answer(model, model[1], images.clone(), TARGET.clone())
+            maps = ask(answer, model, model[1], images.clone(), TARGET.clone())
         except Exception:  # what the CNN raised, or what the answer made of it
             if images is IMAGES:
                 raise
@@ -432,22 +514,30 @@ def after(see: Callable, shown: str, cause: str, message: str, training: bool = 
 def hooks_of(model: nn.Module, maps: object) -> str:
     left = sum(len(module._forward_hooks) + len(module._backward_hooks) + len(module._forward_pre_hooks)
                for module in model.modules())
-    return f"{left} hooks left"
+    if hook_of_another not in model[1]._forward_hooks.values():
+        return "the hook that was there before is gone"
+    return f"{left - 1} hooks more than before"
 
 
 def modes_of(model: nn.Module, maps: object) -> str:
-    return ", ".join("train" if module.training else "eval" for module in model)
+    return ", ".join("train" if module.training else "eval" for module in model.modules())
+
+
+def switches_of(model: nn.Module, maps: object) -> str:
+    return f"in-place {model[2].inplace}, requires_grad {[p.requires_grad for p in model.parameters()]}"
 
 
 def hooked_variant(score: Callable = chosen_logits, combine: Callable = gradcam.class_map, clone: bool = True,
                    cut: bool = True, keep: str = "output", remove: str = "finally", mode: str = "restored",
-                   backward: bool = False, behind: bool = False, leaf: bool = False) -> Callable:
+                   backward: bool = False, empty: bool = False, behind: bool = False, leaf: bool = False) -> Callable:
     """A right hooked_map unless an argument replaces a part of it.
 
     Args:
         clone: what is stored is safe from an in-place layer. cut: the stored map is a new leaf.
-        keep: what the hook stores, "output" or "input". remove: "finally", "end" or "never".
-        mode: "restored", "eval" (left so) or "as found". backward: call backward instead of autograd.grad.
+        keep: what the hook stores, "output" or "input".
+        remove: "finally", "end", "never" or "clear", which removes all hooks of the layer.
+        mode: "restored", "eval" (left so), "as found", "train" (left so) or "root", the CNN's own mode for all modules.
+        backward: call backward instead of autograd.grad; empty: and zero_grad after it.
         behind: take the gradient at the output after the in-place layer has changed it.
         leaf: make the images need a gradient, so that one passes the layer in a frozen network, too.
     """
@@ -479,6 +569,8 @@ def hooked_variant(score: Callable = chosen_logits, combine: Callable = gradcam.
         except RuntimeError:
             if remove == "finally":
                 finish()
+            if remove == "clear":
+                layer._forward_hooks.clear()
             raise
         if cut:
             stored["gradient"] = torch.autograd.grad(total, stored["A"], retain_graph=True)[0]
@@ -486,11 +578,17 @@ def hooked_variant(score: Callable = chosen_logits, combine: Callable = gradcam.
             stored["gradient"] = torch.autograd.grad(total, stored["output"], retain_graph=True)[0]
         if backward:
             total.backward()
+            if empty:
+                model.zero_grad()
         elif not cut and not behind:
             ends = [images] if leaf else [p for p in model.parameters() if p.requires_grad]
             torch.autograd.grad(total, ends, allow_unused=True)
-        if remove != "never":
+        if remove == "clear":
+            layer._forward_hooks.clear()
+        elif remove != "never":
             handle.remove()
+        if mode in ("train", "root"):
+            model.train(mode == "train" or modes[0])
         if mode == "restored":
             for module, training in zip(model.modules(), modes):
                 module.training = training
@@ -551,8 +649,10 @@ hooked_map = Exercise(
               "raises an error, your hook stays on it. Remove it in a `finally`.", images=randn(2, 3, 5, 5)),
         after(modes_of, "the modes of the CNN's modules afterwards", "mode-changed", "The modules are not in the modes "
               "in which they came.", training=True),
-        after(lambda model, maps: traces(model), "what is left on the parameters afterwards", "accumulated",
-              "Your code filled the .grad of the CNN's parameters: use `torch.autograd.grad`."),
+        after(lambda model, maps: traces(model), "the parameters' .grad afterwards; some had one before", "accumulated",
+              "Your code changed the .grad of the CNN's parameters: use `torch.autograd.grad`."),
+        after(switches_of, "`inplace` of the ReLU and `requires_grad` of the parameters afterwards", "switches-changed",
+              "Your code changed the CNN and left it so: `inplace` of its ReLU, or `requires_grad` of its parameters."),
     ),
     mistakes=(
         *with_parts(hooked_variant),
@@ -577,12 +677,18 @@ hooked_map = Exercise(
         Mistake("hooks-left", "The hook stays on the CNN and will run in every forward pass from now on: call "
                 "`handle.remove()`.",
                 *ways(remove="never")),
+        Mistake("hooks-cleared", "You removed all hooks of the layer, also one that was there before: call "
+                "`handle.remove()`, which removes yours.",
+                *ways(remove="clear")),
         Mistake("hooks-left-after-error", "When the CNN raises an error, your hook stays on it. Put `handle.remove()` "
                 "into a `finally`.",
                 *ways(remove="end"), *ways(remove="end", mode="eval")),
         Mistake("mode-changed", "You left the CNN in eval mode. Whoever trains it goes on without dropout and with "
                 "fixed BatchNorm: put each module back (`eval_mode` of `attncourse.layers` does).",
                 *ways(mode="eval")),
+        Mistake("mode-of-all", "You put all modules into one mode at the end. Modules may have come in different "
+                "modes: put each back into its own (`eval_mode` of `attncourse.layers` does).",
+                *ways(mode="root"), *ways(mode="train")),
         Mistake("training-mode", "You used the CNN in the mode in which it came. In training mode BatchNorm mixes the "
                 "images of the batch: use eval mode.",
                 *ways(mode="as found"), *ways(mode="as found", remove="end"), *ways(mode="as found", remove="never")),
@@ -592,6 +698,9 @@ hooked_map = Exercise(
         Mistake("accumulated", "You called `backward`, which fills the .grad of the CNN's parameters. Whoever trains "
                 "it would add that to the next step: use `torch.autograd.grad`.",
                 *ways(backward=True)),
+        Mistake("emptied", "You called `backward`, and `zero_grad` after it: that threw away the .grad that the "
+                "parameters had before. `torch.autograd.grad` does not touch them.",
+                *ways(backward=True, empty=True)),
     ),
     hints=(
         "A forward hook may return something: the model goes on with that in place of the layer's output.",
@@ -601,5 +710,6 @@ hooked_map = Exercise(
         "`gradient = torch.autograd.grad(score, kept[0])[0]`, and `class_map(kept[0].detach(), gradient)`.",
     ),
     tested="values at a convolution and at a BatchNorm before an in-place ReLU; from training mode; with frozen "
-           "parameters; no hook left, also after an error; modes and .grad as before; inputs unchanged",
+           "parameters; no hook left, also after an error; others' hooks, modes, .grad, inplace and requires_grad as "
+           "before; inputs unchanged",
 )

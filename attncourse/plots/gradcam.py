@@ -86,7 +86,7 @@ def overlays(photos: Sequence[Tensor], maps: Sequence[Sequence[Tensor]], names: 
     return figure
 
 
-def shares(parts: Tensor, title: str, photo: Tensor | None = None):
+def shares(parts: Tensor, title: str, photo: Tensor | None = None, digits: int = 1):
     """What each position (h, w) adds to the logit, blue raises it, red lowers it; a photograph (3, H, W) beside it."""
     figure, axes = new_figure(5.4 if photo is not None else 3.2, 2.6, 1, 1 if photo is None else 2, squeeze=False)
     if photo is not None:
@@ -95,7 +95,7 @@ def shares(parts: Tensor, title: str, photo: Tensor | None = None):
     image = right.imshow(parts.numpy(), cmap="RdBu", vmin=-limit, vmax=limit)
     for i, row in enumerate(parts.tolist()):
         for j, value in enumerate(row):
-            right.text(j, i, f"{value:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=7,
+            right.text(j, i, f"{round(value, digits) + 0.0:.{digits}f}", ha="center", va="center", fontsize=8 - digits,
                        color="white" if abs(value) > 0.6 * limit else "black")
     for axis in axes.flat:
         axis.set_axis_off()

@@ -94,7 +94,7 @@ class ClassMaps(CourseWidget):
         self._shares = [[[region(one_map, self._side, percent / 100).mean() for percent in THRESHOLDS]
                          for one_map in each.maps] for each in self._questions]
         super().__init__(
-            label="Which positions speak for the class?",
+            label="The positions that speak for the class",
             controls=[
                 control("question", "Photograph and class",
                         [f"{self._names[each.photo]}: {each.name}" for each in self._questions]),

@@ -33,6 +33,7 @@ WEIGHTS_RIGHT = [
 ]
 WEIGHTS_WRONG = {
     "sum": [lambda g: g.flatten(2).sum(2), lambda g: torch.einsum("bkhw->bk", g)],
+    "divided-by-one-side": [lambda g: torch.einsum("bkhw->bk", g) / g.size(2), lambda g: g.mean(2).sum(2)],
     "averaged-channels": [lambda g: torch.mean(g, dim=1)],
     "averaged-batch": [lambda g: g.transpose(0, 1).flatten(1).mean(1)],
     "relu": [lambda g: F.relu(g).mean(dim=(2, 3)), lambda g: torch.clamp(g.mean((2, 3)), min=0)],
@@ -63,6 +64,12 @@ def map_by_loop(A, gradient):
     return maps.clamp(min=0)
 
 
+def range_0_to_1(maps, small=0.0):
+    flat = maps.flatten(1)
+    lowest, highest = flat.min(1).values[:, None, None], flat.max(1).values[:, None, None]
+    return (maps - lowest) / (highest - lowest + small)
+
+
 MAP_RIGHT = [
     map_by_loop,
     lambda A, g: torch.einsum("bk,bkhw->bhw", g.mean((2, 3)), A).relu(),
@@ -74,6 +81,10 @@ MAP_WRONG = {
     "relu-per-channel": [lambda A, g: F.relu(g.mean((2, 3))[:, :, None, None] * A).sum(dim=1)],
     "relu-on-gradient": [lambda A, g: torch.einsum("bk,bkhw->bhw", F.relu(g).mean((2, 3)), A).relu(),
                          lambda A, g: torch.einsum("bk,bkhw->bhw", F.relu(g.mean((2, 3))), A).clamp(min=0)],
+    "relu-on-maps": [lambda A, g: torch.einsum("bk,bkhw->bhw", g.mean((2, 3)), F.relu(A)).relu()],
+    "min-max": [lambda A, g: range_0_to_1(package.class_map(A, g)),
+                lambda A, g: range_0_to_1(package.class_map(A, g), 1e-8)],
+    "no-relu-kept-axis": [lambda A, g: torch.einsum("bk,bkhw->bhw", g.mean((2, 3)), A).unsqueeze(1)],
     "absolute-gradient": [lambda A, g: torch.einsum("bk,bkhw->bhw", g.mean((2, 3)).abs(), A).relu()],
     "not-averaged": [lambda A, g: F.relu(torch.sum(A * g, dim=1))],
     "no-gradient": [lambda A, g: F.relu(A.mean(dim=1))],
@@ -120,6 +131,7 @@ def resized(maps, height, width, mode="bilinear"):
 OVER_RIGHT = [
     over_by_loop,
     lambda m, h, w: torch.nan_to_num(resized(m, h, w) / resized(m, h, w).flatten(1).amax(1)[:, None, None]),
+    lambda m, h, w: resized(m, h, w) / (resized(m, h, w).amax((1, 2), keepdim=True) + 1e-8),
 ]
 OVER_WRONG = {
     "by-batch": [lambda m, h, w: resized(m, h, w) / resized(m, h, w).max()],
@@ -133,6 +145,8 @@ OVER_WRONG = {
     "swapped-sides": [lambda m, h, w: over_by_loop(m, w, h)],
     "normalised-too-early": [lambda m, h, w: resized(over_by_loop(m, *m.shape[1:]), h, w)],
     "not-normalised": [resized],
+    "weak-map": [lambda m, h, w: resized(m, h, w) / resized(m, h, w).amax(dim=(1, 2), keepdim=True).clamp_min(1.0),
+                 lambda m, h, w: resized(m, h, w) / (resized(m, h, w).flatten(1).amax(1)[:, None, None] + 1e-5)],
     "divided-by-zero": [lambda m, h, w: resized(m, h, w) / resized(m, h, w).amax(dim=(1, 2), keepdim=True)],
     "kept-axis": [lambda m, h, w: over_by_loop(m, h, w).unsqueeze(1)],
     "mutated-input": [lambda m, h, w: over_by_loop(m.div_(2), h, w)],
@@ -197,12 +211,28 @@ def with_backward(features, head, images, target):
     return package.class_map(A.detach(), A.grad)
 
 
+def emptied(features, head, images, target):
+    maps = with_backward(features, head, images, target)
+    nn.Sequential(features, head).zero_grad()
+    return maps
+
+
+def gradient_of_images(features, head, images, target, weighted=None):
+    images = images.detach().clone().requires_grad_()
+    score = head(features(images))[range(len(target)), target].sum()
+    return package.class_map((weighted or nn.Identity())(images).detach(), torch.autograd.grad(score, images)[0])
+
+
 SPLIT_RIGHT = [split_right, one_image_at_a_time, whole_graph]
 SPLIT_WRONG = {
     "probabilities": [scored(lambda y, t: F.softmax(y, dim=1)[torch.arange(len(t)), t].sum())],
     "log-probabilities": [scored(lambda y, t: -F.cross_entropy(y, t, reduction="sum"))],
     "all-logits": [scored(lambda y, t: y.sum(dim=1).sum())],
-    "own-prediction": [scored(lambda y, t: y.gather(1, y.argmax(1, keepdim=True)).sum())],
+    "own-prediction": [scored(lambda y, t: y.gather(1, y.argmax(1, keepdim=True)).sum()),
+                       scored(lambda y, t: F.softmax(y, dim=1).max(1).values.sum())],
+    "min-max": [combined(lambda A, g: range_0_to_1(package.class_map(A, g)))],
+    "emptied": [emptied],
+    "gradient-of-images": [gradient_of_images, lambda f, h, x, t: gradient_of_images(f, h, x, t, weighted=f)],
     "one-target-for-all": [scored(lambda y, t: y[:, t[0].item()].sum())],
     "targets-of-all-images": [scored(lambda y, t: y[:, t].sum())],
     "averaged-batch": [scored(lambda y, t: y[torch.arange(len(t)), t].mean())],
@@ -311,6 +341,47 @@ def no_finally(model, layer, images, target):
     return package.class_map(kept[0].detach(), gradient)
 
 
+def the_leaf_itself(model, layer, images, target):
+    from attncourse.layers import eval_mode
+    kept = []
+
+    def cut(module, inputs, output):
+        kept.append(output.detach().clone().requires_grad_())
+        return kept[0]
+
+    handle = layer.register_forward_hook(cut)
+    try:
+        with eval_mode(model):
+            score = model(images).gather(1, target[:, None]).sum()
+            gradient = torch.autograd.grad(score, kept[0])[0]
+    finally:
+        handle.remove()
+    return package.class_map(kept[0].detach(), gradient)
+
+
+def then(change):
+    """The right map, and afterwards a change of the model or the layer."""
+    def answer(model, layer, images, target):
+        try:
+            return with_the_package(model, layer, images, target)
+        finally:
+            change(model, layer)
+    return answer
+
+
+def all_in_the_first_mode(model, layer, images, target):
+    training = model.training
+    maps = with_the_package(model, layer, images, target)
+    model.train(training)
+    return maps
+
+
+def without_in_place(model, layer):
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+
+
 def softmaxed(model, layer, images, target):
     return with_the_package(nn.Sequential(model, nn.Softmax(1)), layer, images, target)
 
@@ -348,6 +419,12 @@ HOOKED_WRONG = {
     "hooks-left": [usual(finish=False)],
     "hooks-left-after-error": [no_finally],
     "mode-changed": [usual(back=False)],
+    "mode-of-all": [then(lambda model, layer: model.train()), all_in_the_first_mode],
+    "relu-on-maps": [lambda model, layer, x, t: relu_on_maps(*package.map_and_gradient(model, layer, x, t))],
+    "leaf-handed-on": [the_leaf_itself],
+    "hooks-cleared": [then(lambda model, layer: layer._forward_hooks.clear())],
+    "switches-changed": [then(without_in_place), then(lambda model, layer: model.requires_grad_())],
+    "emptied": [then(lambda model, layer: model.zero_grad())],
     "training-mode": [usual(eval=False)],
     "accumulated": [usual(differentiate=lambda self, score, images: score.backward())],
     "probabilities": [softmaxed],
@@ -363,6 +440,10 @@ HOOKED_WRONG = {
 
 def signed(A, gradient):
     return (gradient.mean((2, 3), keepdim=True) * A).sum(1)
+
+
+def relu_on_maps(A, gradient):
+    return package.class_map(A.relu(), gradient)
 
 
 class SumOfLogits(nn.Module):
@@ -433,7 +514,7 @@ def test_both_are_the_same_where_nothing_overwrites():
     torch.testing.assert_close(theirs(model, model[0]), ours(model, model[0]))  # mean of the gradient, ReLU, logits
 
 
-def test_before_an_in_place_relu_theirs_is_wrong_and_ours_right():
+def test_before_an_in_place_relu_theirs_is_wrong_on_the_cpu_and_ours_right():
     model = small_network()
     honest = not_in_place(model)
     right = ours(honest, honest[1])

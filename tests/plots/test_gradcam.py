@@ -68,6 +68,7 @@ def test_the_shares_are_written_into_their_positions(photo):
     written = {tuple(map(round, text.get_position())): text.get_text() for text in figure.axes[1].texts}
     assert written == {(0, 0): "1.3", (1, 0): "-0.5", (0, 1): "0.0", (1, 1): "0.0"}
     assert "share of the logit" in texts(figure)
+    assert {"1.26", "-0.50", "0.00", "-0.01"} <= set(texts(shares(parts, "finding", digits=2)))
 
 
 def test_lines():
