@@ -385,10 +385,6 @@ COMBINATIONS = (  # what learners do with maps and gradient
             "ReLU comes at the end.",
             lambda A, g: weighted(A, g.relu()).relu(),
             lambda A, g: (g.mean((2, 3), keepdim=True).relu() * A).sum(1).relu()),
-    Mistake("relu-on-maps", RELU_ON_MAPS,
-            lambda A, g: weighted(A.relu(), g).relu(), lambda A, g: weighted(A.relu(), g)),
-    Mistake("min-max", MIN_MAX,
-            lambda A, g: min_max(weighted(A, g).relu()), lambda A, g: min_max(weighted(A, g).relu(), 1e-8)),
     Mistake("absolute", "You took absolute values. What speaks against the class then looks like what speaks for it.",
             lambda A, g: weighted(A, g).abs(), lambda A, g: weighted(A, g.abs()).relu()),
     Mistake("not-averaged", "You multiplied gradient and maps position by position. Grad-CAM first averages the "
@@ -428,6 +424,8 @@ split_map = Exercise(
     ),
     mistakes=(
         *with_parts(split_variant),
+        Mistake("min-max", MIN_MAX, split_variant(combine=lambda A, g: min_max(weighted(A, g).relu())),
+                split_variant(combine=lambda A, g: min_max(weighted(A, g).relu(), 1e-8))),
         Mistake("accumulated", "The map is right, but `backward` filled the .grad of the network's parameters. Whoever "
                 "trains it would add that to the next step: use `torch.autograd.grad`.",
                 split_variant(backward=True), split_variant(backward=True, attached=True)),
@@ -656,6 +654,8 @@ hooked_map = Exercise(
     ),
     mistakes=(
         *with_parts(hooked_variant),
+        Mistake("relu-on-maps", RELU_ON_MAPS, hooked_variant(combine=lambda A, g: weighted(A.relu(), g).relu()),
+                hooked_variant(combine=lambda A, g: weighted(A.relu(), g))),
         Mistake("overwritten", "Your hook stores the layer's output without a copy, and the in-place ReLU that follows "
                 "writes into it. What you weighted is no longer what the layer gave: clone it.",
                 *ways(cut=False, clone=False), *ways(cut=False, clone=False, remove="end"),
