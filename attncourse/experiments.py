@@ -29,6 +29,7 @@ from attncourse.datasets.images import ImageData
 from attncourse.eca import ECA
 from attncourse.hybrids import eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.se import SEBlock
+from attncourse.sweep import exit_code
 from attncourse.training import TrainConfig, budget, seeded, train
 
 
@@ -110,18 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command = shlex.join(["python", "-m", "attncourse.experiments", *options.networks, "--seeds",
                           *map(str, options.seeds)])
-    try:
+
+    def work() -> None:
         data = load_cifar10(options.data)
         for seed in options.seeds:
             for name in options.networks:
                 run(name, seed, data, TrainConfig(seed=seed), options.runs, command)
-    except KeyboardInterrupt:
-        print("Interrupted. Finished runs and epochs are kept; the same command goes on from there.")
-        return 130
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_sam
 from attncourse.localization import energy_inside
 from attncourse.results import load_study
 from attncourse.se import SEBlock
-from attncourse.sweep import sweep
+from attncourse.sweep import exit_code, sweep
 from attncourse.training import Normalise, TrainConfig, seeded, train
 from attncourse.weights import store_weights
 
@@ -209,6 +209,12 @@ def ship(study: str, data: ImageData) -> Path:
     return store_weights(f"scenes-{study}-trunk", trunk, command, f"scenes-{study}", record.test_accuracy, recorded)
 
 
+def conditions(data: ImageData) -> dict:
+    """What all runs have in common; a study's file says it."""
+    return {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
+            "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST}}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m attncourse.studies", description=__doc__.split("\n\n")[0])
     parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="study", help=", ".join(STUDIES))
@@ -218,26 +224,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.ship and not set(options.studies) <= set(SHIPPED):
         parser.error(f"--ship takes {', '.join(SHIPPED)}")
-    try:
+
+    def work() -> None:
         data, seen = load_scenes(TRAIN, VAL, TEST), scenes(TEST, seed=(0, 2))  # seen: the test split, with its masks
         if options.ship:
             for name in options.studies:
                 print(f"wrote {ship(name, data)}")
-            return 0
-        conditions = {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
-                      "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST},
-                      "area": round(seen.masks.float().mean().item(), 4), "ideal": ideal_shares(seen)}
+            return
+        common = conditions(data) | {"area": round(seen.masks.float().mean().item(), 4), "ideal": ideal_shares(seen)}
         for seed in options.seeds:
             for name in options.studies:
-                sweep(options.runs / f"scenes-{name}.json", conditions, STUDIES[name], [seed],
+                sweep(options.runs / f"scenes-{name}.json", common, STUDIES[name], [seed],
                       lambda make, seed: run(make, seed, data, seen), ["python", "-m", "attncourse.studies", name])
-    except KeyboardInterrupt:
-        print("Interrupted. Finished runs are kept; the same command goes on from there.")
-        return 130
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

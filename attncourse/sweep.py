@@ -3,6 +3,7 @@
 import datetime
 import json
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,3 +49,16 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
                       "versions": {"torch": torch.__version__, "attncourse": __version__}}
             write_atomic(path, json.dumps(study, indent=1) + "\n")
             print(f"{path.stem}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do a command's work and say in one line why it ended early: 0 if it did not, 130 if interrupted, 1 otherwise."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        print("Interrupted. What is finished is kept; the same command goes on from there.")
+        return 130
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

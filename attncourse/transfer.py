@@ -23,7 +23,7 @@ from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.pretrained import efficientnet_lite0
 from attncourse.resnet import IdentityStart, insert_after
 from attncourse.se import SEBlock
-from attncourse.sweep import sweep
+from attncourse.sweep import exit_code, sweep
 from attncourse.training import TrainConfig, seeded, train
 
 CLASSES = ("cat", "dog")
@@ -87,19 +87,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the result (runs)")
     parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         data = two_classes(load_cifar10(options.data))
         conditions = {"network": f"EfficientNet-Lite0, ImageNet weights, {SIDE} × {SIDE} pixels", "config": CONFIG,
                       "dataset": data.name, "dataset_sha256": data.sha256, "images_per_class": PER_CLASS}
         sweep(options.runs / "transfer.json", conditions, VARIANTS, options.seeds,
               lambda make, seed: run(make, seed, data), ["python", "-m", "attncourse.transfer"])
-    except KeyboardInterrupt:
-        print("Interrupted. Finished runs are kept; the same command goes on from there.")
-        return 130
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from attncourse.experiments import MAP_WIDTHS
 from attncourse.gates import attention_blocks, read_gates
 from attncourse.gradcam import class_map, map_and_gradient
 from attncourse.localization import best_iou, energy_inside, iou, pointing_game
-from attncourse.studies import CONFIG, STUDIES, TEST, TRAIN, VAL, WIDTHS
-from attncourse.sweep import sweep
+from attncourse.studies import CONFIG, STUDIES, TEST, TRAIN, VAL, conditions
+from attncourse.sweep import exit_code, sweep
 from attncourse.training import Normalise, TrainConfig, seeded, train
 
 SCORES = {"pointing game": pointing_game, "energy inside": energy_inside, "IoU at 0.5": iou, "best IoU": best_iou}
@@ -105,20 +105,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the result (runs)")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         data, seen = load_scenes(TRAIN, VAL, TEST), scenes(TEST, seed=(0, 2))  # seen: the test split, with its masks
-        conditions = {"network": f"ReportCNN, widths {WIDTHS}, no dropout", "config": CONFIG, "dataset": data.name,
-                      "dataset_sha256": data.sha256, "images": {"train": TRAIN, "val": VAL, "test": TEST},
-                      "references": references(seen)}
-        sweep(options.runs / "where-it-looks.json", conditions, NETWORKS, options.seeds,
-              lambda make, seed: run(make, seed, data, seen), ["python", "-m", "attncourse.where_it_looks"])
-    except KeyboardInterrupt:
-        print("Interrupted. Finished runs are kept; the same command goes on from there.")
-        return 130
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        sweep(options.runs / "where-it-looks.json", conditions(data) | {"references": references(seen)}, NETWORKS,
+              options.seeds, lambda make, seed: run(make, seed, data, seen),
+              ["python", "-m", "attncourse.where_it_looks"])
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from attncourse.sweep import sweep
+from attncourse.sweep import exit_code, sweep
 
 VARIANTS = {"plain": "make plain", "SE": "make SE"}
 CONDITIONS = {"network": "small", "config": {"epochs": 3}}
@@ -53,3 +53,21 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         sweep(path, CONDITIONS, VARIANTS, [0], run, ["study"])
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(("error", "code", "line"), [
+    (None, 0, ""),
+    (KeyboardInterrupt(), 130, "goes on from there"),
+    (ValueError("no such data"), 1, "error: no such data"),
+    (OSError("disk full"), 1, "error: disk full"),
+    (FloatingPointError("not finite"), 1, "error: not finite"),
+])
+def test_why_a_command_ended_is_one_line(capsys, error, code, line):
+    def work():
+        if error:
+            raise error
+
+    assert exit_code(work) == code
+    captured = capsys.readouterr()
+    assert line in captured.out + captured.err
+    assert (captured.out + captured.err).count("\n") == (code > 0)
