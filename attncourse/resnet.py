@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet, resnet50
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from attncourse.backbone import AttentionFactory
 from attncourse.feature_map import check_feature_map
@@ -65,18 +66,21 @@ def insert_attention(model: ResNet, attention: AttentionFactory, placement: str 
 
 def places_in_stage(model: ResNet, stage: str, placement: str) -> Iterator[tuple[str, int, bool]]:
     """The children to replace in one stage: name, channels of the map there, and whether attention comes before."""
-    blocks = list(model.get_submodule(stage).named_children())
-    for number, block in blocks:
-        last = "3" if hasattr(block, "conv3") else "2"  # Bottleneck or BasicBlock
-        channels = block.get_submodule(f"conv{last}").out_channels
+    blocks = [(f"{stage}.{name}", block) for name, block in model.get_submodule(stage).named_modules()
+              if isinstance(block, BasicBlock | Bottleneck)]
+    if not blocks:
+        raise ValueError(f"{stage} has no residual block of torchvision, BasicBlock or Bottleneck: use insert_after")
+    for name, block in blocks:
+        last = "3" if isinstance(block, Bottleneck) else "2"
+        channels = without_attention(block.get_submodule(f"conv{last}")).out_channels
         if placement == "standard":
-            yield f"{stage}.{number}.bn{last}", channels, False
+            yield f"{name}.bn{last}", channels, False
         elif placement == "pre":
-            yield f"{stage}.{number}.conv1", block.conv1.in_channels, True
+            yield f"{name}.conv1", without_attention(block.conv1).in_channels, True
         elif placement == "post":
-            yield f"{stage}.{number}", channels, False
+            yield name, channels, False
         elif placement == "identity":
-            yield f"{stage}.{number}.downsample", channels, False
+            yield f"{name}.downsample", channels, False
     if placement == "stage":
         yield stage, channels, False
 
@@ -144,6 +148,11 @@ class WithAttention(nn.Sequential):
         for module in self:
             x = module(x, **arguments) if module is self.layer else module(x)
         return x
+
+
+def without_attention(layer: nn.Module) -> nn.Module:
+    """The layer that was there before anything was put in."""
+    return without_attention(layer.layer) if isinstance(layer, WithAttention) else layer
 
 
 class IdentityStart(nn.Module):

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from attncourse import __version__
 from attncourse.atomic import write_atomic
-from attncourse.training import device_name
+from attncourse.datasets.images import ImageData
+from attncourse.training import TrainConfig, device_name, seeded, train
 
 
 def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds: Sequence[int],
@@ -49,6 +51,15 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
                       "versions": {"torch": torch.__version__, "attncourse": __version__}}
             write_atomic(path, json.dumps(study, indent=1) + "\n")
             print(f"{path.stem}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
+
+
+def train_run(make: Callable[[], nn.Module], seed: int, data: ImageData, config: dict) -> dict:
+    """Train one network with one seed, for its weights too: what such a run leaves in the file."""
+    with seeded(seed):
+        model = make()
+    record = train(model, data, TrainConfig(seed=seed, **config), progress=False)
+    return {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
+            "epochs": [{key: round(value, 4) for key, value in epoch.items()} for epoch in record.epochs]}
 
 
 def exit_code(work: Callable[[], object]) -> int:

@@ -23,23 +23,41 @@ from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.pretrained import efficientnet_lite0
 from attncourse.resnet import IdentityStart, insert_after
 from attncourse.se import SEBlock
-from attncourse.sweep import exit_code, sweep
-from attncourse.training import TrainConfig, seeded, train
+from attncourse.sweep import exit_code, sweep, train_run
 
 CLASSES = ("cat", "dog")
 PER_CLASS = {"train": 200, "val": 250, "test": 500}
 SIDE = 96  # pixels; CIFAR-10's 32 are enlarged
 STAGES = ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15")  # the last blocks at 24, 12, 6 and 3 pixels
-CONFIG = {"epochs": 5, "batch_size": 20, "lr": 0.02, "augment": True}
+CONFIG = {"epochs": 6, "batch_size": 20, "lr": 0.002, "augment": True}
+
+
+class FixedStatistics(nn.Sequential):
+    """Layers one after the other, in which the given BatchNorms keep their running statistics in training, too.
+
+    Weights and biases of these BatchNorms are still learned. In training mode they would normalise by batches of 20
+    and be tested with a slow average of those.
+    """
+
+    def __init__(self, *layers: nn.Module, norms: list[nn.Module]):
+        super().__init__(*layers)
+        self.norms = norms
+
+    def train(self, mode: bool = True) -> "FixedStatistics":
+        super().train(mode)
+        for norm in self.norms:
+            norm.eval()
+        return self
 
 
 def network(attention: AttentionFactory | None = None, layers: tuple[str, ...] = STAGES) -> nn.Module:
     """The pretrained network with a fresh head and attention after the layers: images (B, 3, 32, 32) to 2 logits."""
     model = efficientnet_lite0()
     model._fc = nn.Linear(model._fc.in_features, len(CLASSES))
+    pretrained_norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     if attention is not None:
         insert_after(model, layers, attention, torch.zeros(1, 3, SIDE, SIDE))
-    return nn.Sequential(nn.Upsample((SIDE, SIDE), mode="bilinear"), model)
+    return FixedStatistics(nn.Upsample((SIDE, SIDE), mode="bilinear"), model, norms=pretrained_norms)
 
 
 def softly(block: type, **arguments) -> AttentionFactory:
@@ -72,15 +90,6 @@ def two_classes(data: ImageData) -> ImageData:
                      order=data.order, sha256=digest(*splits))
 
 
-def run(make: Callable[[], nn.Module], seed: int, data: ImageData) -> dict:
-    """Fine-tune one variant with one seed."""
-    with seeded(seed):
-        model = make()
-    record = train(model, data, TrainConfig(seed=seed, **CONFIG), progress=False)
-    return {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
-            "epochs": [{key: round(value, 4) for key, value in epoch.items()} for epoch in record.epochs]}
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m attncourse.transfer", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
@@ -93,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         conditions = {"network": f"EfficientNet-Lite0, ImageNet weights, {SIDE} × {SIDE} pixels", "config": CONFIG,
                       "dataset": data.name, "dataset_sha256": data.sha256, "images_per_class": PER_CLASS}
         sweep(options.runs / "transfer.json", conditions, VARIANTS, options.seeds,
-              lambda make, seed: run(make, seed, data), ["python", "-m", "attncourse.transfer"])
+              lambda make, seed: train_run(make, seed, data, CONFIG), ["python", "-m", "attncourse.transfer"])
 
     return exit_code(work)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from attncourse import transfer
 from attncourse.datasets.cifar10 import CLASSES
@@ -54,6 +55,18 @@ def test_gates_that_start_at_one_leave_the_network_as_it_was(logits, name):
     assert output.shape == (2, 2)
     assert blocks == {"plain": 0, "… last two stages": 2}.get(name, 4)
     assert torch.equal(output, plain) == (name not in ("SE", "CBAM"))
+
+
+def test_pretrained_statistics_stay_and_the_blocks_own_are_learned():
+    model = VARIANTS["CBAM"]().train()
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    learning = {name for name, module in norms.items() if module.training}
+    assert learning == {f"1.{layer}.attention.spatial.norm" for layer in transfer.STAGES}
+    before = {name: module.running_mean.clone() for name, module in norms.items()}
+    model(X)
+    assert {name for name, module in norms.items() if not torch.equal(module.running_mean, before[name])} == learning
+    assert all(module.weight.requires_grad for module in norms.values())
+    assert not any(module.training for module in model.eval().modules())
 
 
 def test_the_command_writes_what_it_measured(few, monkeypatch, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Measure speed and size as ratios in one run, and print them: `make bench`.
+"""Measure speed and size as ratios in one run, and print them: `make bench`, or `python tools/bench.py PART …`.
 
 The two sides of a ratio alternate, with samples of at least 2 s, and the median is shown with the middle half of the
 samples. A ratio up to 1.05 counts as equal.
@@ -17,6 +17,8 @@ from pathlib import Path
 import timm.layers
 import torch
 import torchvision
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from timm.layers.cbam import CbamModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +33,9 @@ from attncourse.cbam import CBAM
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import load_scenes
 from attncourse.eca import ECA
+from attncourse.gradcam import grad_cam
 from attncourse.hybrids import eca_sam
+from attncourse.resnet import SpatialGate, insert_attention
 from attncourse.se import SEBlock
 from attncourse.timing import time_ratio
 from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
@@ -128,6 +132,76 @@ def kept_maps(module: nn.Module, x: Tensor) -> float:
     return sum(kept.values()) / (x.numel() * x.element_size())
 
 
+def looking_inside(seconds: float, samples: int) -> None:
+    """Grad-CAM in ResNet-50 against a training step's two passes, and against pytorch-grad-cam."""
+    model = torchvision.models.resnet50().eval()
+    targets = [ClassifierOutputTarget(7)] * 4
+    print("\nGrad-CAM in ResNet-50, 4 pictures of 224 × 224, float32")
+    for name in ("layer4", "layer2"):
+        x, layer = torch.randn(4, 3, 224, 224), model.get_submodule(name)
+        with GradCAM(model, [layer]) as library:
+
+            def ours(name=name, x=x):
+                grad_cam(model, name, x, 7)
+
+            def both_passes(x=x):
+                model(x)[:, 7].sum().backward()
+
+            def theirs(library=library, x=x):
+                library(x, targets)
+
+            for rival, side, bar in (("forward and backward", both_passes, 1.15), ("pytorch-grad-cam", theirs, 1)):
+                ratio = time_ratio(ours, side, seconds, samples)
+                model.zero_grad()
+                print(f"  {name}, over {rival:20} {ratio} (bar: {bar})", flush=True)
+
+
+def insertion(samples: int) -> None:
+    """How long it takes to put a block into each of ResNet-50's 16 residual blocks."""
+    for block in (SEBlock, ECA, CBAM):
+        taken = []
+        for _ in range(samples):
+            model = torchvision.models.resnet50()
+            start = time.perf_counter()
+            insert_attention(model, block)
+            taken.append(time.perf_counter() - start)
+        print(f"\n{block.__name__} put into ResNet-50: {statistics.median(taken):.2f} s (bar: 0.5 s)", flush=True)
+
+
+PUBLISHED = {"SE": (1855 / 1620, 1024 / 759), "ECA": (1855 / 1805, 1024 / 785), "CBAM": (1855 / 1213, 1024 / 472)}
+
+
+def in_resnet50(seconds: float, samples: int, compiled: bool) -> None:
+    """ResNet-50 with each block over the plain one; beside it the ratios of images per second in the ECA paper."""
+    variants = {"SE": (SEBlock, {}), "ECA": (ECA, {}), "CBAM": (CBAM, {}),
+                "SAM": (lambda channels: SpatialAttention(), {}), "SpatialGate": (lambda channels: SpatialGate(), {}),
+                "BAM": (BAM, {"placement": "stage", "stages": (1, 2, 3)})}
+    x = torch.randn(8, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    plain = torchvision.models.resnet50().to(memory_format=torch.channels_last)
+    print(f"\nResNet-50 with each block over the plain one, 8 pictures, channels_last, float32, "
+          f"{'compiled' if compiled else 'eager'}; in brackets the ECA paper's table 3, on a GPU")
+
+    def inference(model):
+        with torch.inference_mode():
+            model(x)
+
+    def step(model):
+        model(x).sum().backward()
+
+    for name, (block, place) in variants.items():
+        model = torchvision.models.resnet50().to(memory_format=torch.channels_last)
+        insert_attention(model, block, **place)
+        passes = (("inference", inference, False), ("training", step, True))
+        for number, (pass_name, run, training) in enumerate(passes):
+            torch.compiler.reset()
+            sides = [each.train(training) for each in (model, plain)]
+            if compiled:
+                sides = [torch.compile(each) for each in sides]
+            ratio = time_ratio(lambda: run(sides[0]), lambda: run(sides[1]), seconds, samples)  # noqa: B023
+            theirs = f" [{PUBLISHED[name][number]:.2f}]" if name in PUBLISHED else ""
+            print(f"  {name:12} {pass_name:10} {ratio}{theirs}", flush=True)
+
+
 def training_throughput(rounds: int) -> None:
     """train() against the usual loop: torchvision transforms, a DataLoader, float32, NCHW. Images per second."""
     data = load_scenes(train=1280, val=1, test=1)
@@ -208,20 +282,31 @@ def notebooks() -> None:
 
 
 def main() -> None:
+    compiler = bool(shutil.which("c++"))  # Inductor needs one
+    parts = {
+        "blocks": lambda: blocks(options.seconds, options.samples, compiled=False),
+        "blocks-compiled": lambda: compiler and blocks(options.seconds, options.samples, compiled=True),
+        "block-costs": lambda: block_costs(options.seconds, options.samples),
+        "training": lambda: training_throughput(rounds=5),
+        "backbone": lambda: backbone_cost(options.seconds, options.samples),
+        "looking-inside": lambda: looking_inside(options.seconds, options.samples),
+        "insertion": lambda: insertion(options.samples),
+        "resnet50": lambda: in_resnet50(options.seconds, options.samples, compiled=False),
+        "resnet50-compiled": lambda: compiler and in_resnet50(options.seconds, options.samples, compiled=True),
+        "imports": imports,
+        "notebooks": notebooks,
+    }
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all, or some of: {', '.join(parts)}")
     parser.add_argument("--seconds", type=float, default=2, help="length of a sample")
     parser.add_argument("--samples", type=int, default=7, help="samples a ratio")
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"no part {unknown.pop()!r}: choose from {', '.join(parts)}")
     print(f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
           f"timm {timm.__version__}, torchvision {torchvision.__version__}")
-    blocks(options.seconds, options.samples, compiled=False)
-    if shutil.which("c++"):  # Inductor needs a compiler
-        blocks(options.seconds, options.samples, compiled=True)
-    block_costs(options.seconds, options.samples)
-    training_throughput(rounds=5)
-    backbone_cost(options.seconds, options.samples)
-    imports()
-    notebooks()
+    for name in options.parts or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import copy
 from collections import OrderedDict
+from itertools import combinations
 
 import block_contract as contract
 import numpy as np
@@ -204,12 +205,27 @@ def test_a_resnet_with_another_norm(placement):
     torch.testing.assert_close(model(PICTURES), resnet(norm_layer=lambda c: nn.GroupNorm(4, c))(PICTURES))
 
 
-def test_blocks_in_the_residual_blocks_and_after_the_stages():
-    model = resnet()
-    inside = insert_attention(model, starting_at_one)
-    after = insert_attention(model, lambda channels: IdentityStart(BAM(channels)), "stage", (1, 2, 3))
-    assert (len(inside), len(after)) == (6, 3)
-    assert torch.equal(model(PICTURES), resnet()(PICTURES))
+@every_block
+@pytest.mark.parametrize(("one", "other"), list(combinations(PLACEMENTS, 2)))
+def test_two_placements_in_any_order(kind, one, other):
+    outputs = []
+    for first, second in ((one, other), (other, one)):
+        model = resnet(kind, layers=(2, 1, 1, 1))
+        insert_attention(model, se, first)
+        inserted = insert_attention(model, se, second)
+        assert len(inserted) == (4 if second == "stage" else 5)
+        assert all(model.get_submodule(each.name).fc1.in_features == each.channels for each in inserted)
+        outputs.append(model(PICTURES))
+    torch.testing.assert_close(*outputs)
+
+
+@every_placement
+def test_the_same_placement_twice(placement):
+    model = resnet(layers=(1, 1, 1, 1))
+    first, second = (insert_attention(model, starting_at_one, placement) for _ in range(2))
+    assert [each.channels for each in first] == [each.channels for each in second]
+    assert sum(isinstance(module, IdentityStart) for module in model.modules()) == len(first) + len(second)
+    assert torch.equal(model(PICTURES), resnet(layers=(1, 1, 1, 1))(PICTURES))
 
 
 @every_placement
@@ -483,12 +499,19 @@ def test_bad_input_of_the_spatial_gate(bad, error, message):
             call(bad)
 
 
+def without_residual_blocks() -> ResNet:
+    model = resnet()
+    model.layer1 = nn.Identity()
+    return model
+
+
 @pytest.mark.parametrize(("make", "arguments", "message"), [
     (report_cnn, {}, "expected a torchvision ResNet, got ReportCNN: insert_after takes any CNN"),
     (resnet, {"placement": "after"}, "one of standard, pre, post, identity, stage, got 'after'"),
     (resnet, {"placement": "Standard"}, "got 'Standard'"),
     (resnet, {"stages": (1, 5)}, r"stages must be among 1, 2, 3 and 4, got \(1, 5\)"),
     (resnet, {"stages": range(3)}, r"got \(0, 1, 2\)"),
+    (without_residual_blocks, {}, "layer1 has no residual block of torchvision, BasicBlock or Bottleneck"),
 ])
 def test_bad_input_of_insert_attention(make, arguments, message):
     model = make()
