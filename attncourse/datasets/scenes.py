@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attncourse.datasets.captions import CaptionData, CaptionSplit
 from attncourse.datasets.images import ImageData, Split, digest
 
 # Distances to shapes that fit into a circle of radius EXTENT, for coordinates x and y of equal shape, y pointing down.
@@ -139,6 +140,21 @@ def load_scenes(train: int = 20_000, val: int = 2_000, test: int = 2_000, size: 
         splits.append(Split(drawn.images, drawn.labels))
     order = f"as drawn with seed {seed}, {size} pixels"
     return ImageData("Scenes", CLASSES, *splits, MEAN, STD, order, digest(*splits))
+
+
+def load_captioned_scenes(train: int = 10_000, val: int = 500, test: int = 500, size: int = 64,
+                          seed: int = 0) -> CaptionData:
+    """Scenes with their captions, one each, to learn to write on. The splits do not depend on each other's length.
+
+    Raises:
+        ValueError: if a split is empty or size is not from 32 to 224.
+    """
+    splits = []
+    for number, n in enumerate((train, val, test)):
+        drawn = scenes(n, size, (seed, number))
+        names = tuple(f"scene {position}" for position in range(n))
+        splits.append(CaptionSplit(names, tuple((caption,) for caption in drawn.captions), drawn.images.__getitem__))
+    return CaptionData("Scenes", *splits)
 
 
 class Layout:
