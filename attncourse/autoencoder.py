@@ -31,7 +31,8 @@ class ConvAutoencoderAttention(nn.Module):
 
     Parameters: 385·C + 46,200 with the default widths.
 
-    ``torch.export`` takes any batch size, but one height and width: how much is padded depends on them.
+    ``torch.export`` takes any batch size, but one height and width, or multiples of 8 from 16 on
+    (``8 * Dim("h", min=2)``): otherwise how much is padded depends on them.
 
     Raises:
         ValueError: if channels or a width is below 1, widths is empty, or the input is not (B, C, H, W).

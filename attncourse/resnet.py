@@ -159,7 +159,8 @@ class IdentityStart(nn.Module):
     """A block whose gate starts at exactly 1: 1 + α·(gate − 1), with a learned α that starts at 0.
 
     Put into a pretrained network it changes no output at first; a plain sigmoid gate halves the map. A sigmoid that is
-    pushed to 1 by a large bias would start there, too, but has no gradient to leave it.
+    pushed to 1 by a large bias would start there, too, but has no gradient to leave it. (Under bfloat16 autocast the
+    forward pass rounds a small α away; its gradient comes all the same.)
 
     Args:
         block: any attention block.

@@ -50,14 +50,20 @@ class FixedStatistics(nn.Sequential):
         return self
 
 
-def network(attention: AttentionFactory | None = None, layers: tuple[str, ...] = STAGES) -> nn.Module:
-    """The pretrained network with a fresh head and attention after the layers: images (B, 3, 32, 32) to 2 logits."""
+def network(attention: AttentionFactory | None = None, layers: tuple[str, ...] = STAGES,
+            fixed: bool = True) -> nn.Module:
+    """The pretrained network with a fresh head and attention after the layers: images (B, 3, 32, 32) to 2 logits.
+
+    The pretrained BatchNorms keep their statistics; where these are not fixed, they follow the new pictures.
+    """
     model = efficientnet_lite0()
     model._fc = nn.Linear(model._fc.in_features, len(CLASSES))
-    pretrained_norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 0.1  # this network's own 0.01 is too slow for the few steps of a fine-tuning
     if attention is not None:
         insert_after(model, layers, attention, torch.zeros(1, 3, SIDE, SIDE))
-    return FixedStatistics(nn.Upsample((SIDE, SIDE), mode="bilinear"), model, norms=pretrained_norms)
+    return FixedStatistics(nn.Upsample((SIDE, SIDE), mode="bilinear"), model, norms=norms if fixed else [])
 
 
 def softly(block: type, **arguments) -> AttentionFactory:
@@ -75,6 +81,9 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "… kernel 3": partial(network, softly(CBAM, kernel_size=3)),
     "… last two stages": partial(network, softly(CBAM), STAGES[2:]),
     "… average only": partial(network, softly(CBAM, pools=("avg",))),
+    "plain, new statistics": partial(network, fixed=False),
+    "SE, new statistics": partial(network, SEBlock, fixed=False),
+    "CBAM, new statistics": partial(network, CBAM, fixed=False),
 }
 
 
