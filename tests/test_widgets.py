@@ -40,7 +40,9 @@ from attncourse.widgets.cam_sam import KernelOnMap, equal_weights
 from attncourse.widgets.cbam import CBAMOnPhoto, read_block
 from attncourse.widgets.eca import KernelOnMeans
 from attncourse.widgets.hybrids import OrderExplorer, TableReader
+from attncourse.widgets.resnets import InsertionExplorer
 from attncourse.widgets.se import NETWORKS, RATIOS, ClassGates, ReductionRatio, class_differences, reduction_table
+from attncourse.widgets.where_it_looks import MapScores
 
 CNN, RESNET18, RESNET50 = NETWORKS
 GREY = np.full((3, 40, 20), 100, dtype=np.uint8)  # a photograph on which every share is the gate's own
@@ -294,6 +296,9 @@ KINDS = {  # how a widget is made, as large as its chapter shows it, and how man
         "3 × 3, equal weights": equal_weights(3), "7 × 7, equal weights": equal_weights(7),
         "7 × 7, trained": DRAW.normal(size=(2, 7, 7))}), 260_000),
     "two gates": (partial(CBAMOnPhoto, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), NAMES, PLACES), 120_000),
+    "scores": (partial(MapScores, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), DRAW.random((4, 32, 32)) > 0.8, NAMES,
+                       {name: DRAW.random((4, 4, 32, 32)) for name in "abcde"}), 260_000),
+    "insertion": (InsertionExplorer, 100_000),
 }
 
 
