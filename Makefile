@@ -38,7 +38,7 @@ notebooks: setup
 	@$(BIN)/python tools/execute_notebooks.py
 
 bench: setup
-	@$(BIN)/python tools/bench.py
+	@$(BIN)/python tools/bench.py $(PARTS)
 
 lint: setup
 	@$(BIN)/ruff check

@@ -51,9 +51,8 @@ VARIANTS: dict[str, Callable[[], ResNet]] = {
     "plain": resnet10,
     "SE standard": partial(resnet10, SEBlock),
     "SE pre": partial(resnet10, SEBlock, "pre"),
-    "SE post": partial(resnet10, SEBlock, "post"),
+    "SE post": partial(resnet10, SEBlock, "post"),  # with one block a stage also "stage"
     "SE identity": partial(resnet10, SEBlock, "identity"),
-    "SE after stages": partial(resnet10, SEBlock, "stage"),
     "ECA standard": partial(resnet10, ECA),
     "CBAM standard": partial(resnet10, CBAM),
     "SAM standard": partial(resnet10, spatial(SpatialAttention)),

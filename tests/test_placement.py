@@ -37,7 +37,7 @@ def test_each_variant_has_its_blocks_at_its_places(name):
     inserted = [name for name, module in model.named_modules() if module in set(attention_blocks(model))]
     place = " ".join(place)
     ends = {"standard": ".bn2.attention", "pre": ".conv1.attention", "post": ".0.attention",
-            "identity": ".downsample.attention", "after stages": ".attention", "after stages 1-3": ".attention"}
+            "identity": ".downsample.attention", "after stages 1-3": ".attention"}
     numbers = {"": (), "after stages 1-3": (1, 2, 3)}.get(place, (1, 2, 3, 4))
     inside = "" if place.startswith("after") or place == "post" else ".0"
     assert inserted == [f"layer{number}{inside}{ends[place]}" for number in numbers]

@@ -1,4 +1,4 @@
-"""Measure speed and size as ratios in one run, and print them: `make bench`, or `python tools/bench.py PART …`.
+"""Measure speed and size as ratios in one run, and print them: `make bench`, or `make bench PARTS="resnet50 imports"`.
 
 The two sides of a ratio alternate, with samples of at least 2 s, and the median is shown with the middle half of the
 samples. A ratio up to 1.05 counts as equal.
