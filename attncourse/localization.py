@@ -54,7 +54,7 @@ def pointing_game(maps: Tensor, masks: Tensor, margin: int = 0) -> Tensor:
     """Whether each map's highest value lies inside its mask: 1 or 0, (B,).
 
     Where several pixels share the highest value it is the share of them that lies inside; a flat map scores the mask's
-    share of the area. Without the tolerance of 15 pixels around the object that the source allows.
+    share of the area. Without the 15 pixels around the object that the code of TorchRay counts as a hit, too.
 
     Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, arXiv 1608.00507, section 4.1.
 

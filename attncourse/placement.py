@@ -42,7 +42,7 @@ def resnet10(attention: AttentionFactory | None = None, placement: str = "standa
     return model
 
 
-def spatial(block: type) -> AttentionFactory:
+def for_any_channels(block: type) -> AttentionFactory:
     """A factory for a block that does not need to know the number of channels."""
     return lambda channels: block()
 
@@ -55,8 +55,8 @@ VARIANTS: dict[str, Callable[[], ResNet]] = {
     "SE identity": partial(resnet10, SEBlock, "identity"),
     "ECA standard": partial(resnet10, ECA),
     "CBAM standard": partial(resnet10, CBAM),
-    "SAM standard": partial(resnet10, spatial(SpatialAttention)),
-    "SpatialGate standard": partial(resnet10, spatial(SpatialGate)),
+    "SAM standard": partial(resnet10, for_any_channels(SpatialAttention)),
+    "SpatialGate standard": partial(resnet10, for_any_channels(SpatialGate)),
     "BAM after stages 1-3": partial(resnet10, BAM, "stage", (1, 2, 3)),
 }
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         conditions = {"network": "ResNet-10, 3 × 3 stem, then max pooling", "config": CONFIG, "dataset": data.name,
                       "dataset_sha256": data.sha256, "images": IMAGES}
         sweep(options.runs / "placement.json", conditions, VARIANTS, options.seeds,
-              lambda make, seed: train_run(make, seed, data, CONFIG), ["python", "-m", "attncourse.placement"])
+              lambda make, seed: train_run(make, seed, data, CONFIG)[1], ["python", "-m", "attncourse.placement"])
 
     return exit_code(work)
 

@@ -49,7 +49,8 @@ def insert_attention(model: ResNet, attention: AttentionFactory, placement: str 
         what was put in, in the order of the forward pass.
 
     Raises:
-        ValueError: if the model is not a torchvision ResNet, or the placement or a stage is unknown.
+        ValueError: if the model is not a torchvision ResNet, the placement or a stage is unknown, or a stage has no
+            residual block; then nothing is inserted.
     """
     if not isinstance(model, ResNet):
         raise ValueError(f"expected a torchvision ResNet, got {type(model).__name__}: insert_after takes any CNN")
@@ -57,11 +58,8 @@ def insert_attention(model: ResNet, attention: AttentionFactory, placement: str 
         raise ValueError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
     if not set(stages) <= {1, 2, 3, 4}:
         raise ValueError(f"stages must be among 1, 2, 3 and 4, got {tuple(stages)}")
-    inserted = []
-    for number in sorted(set(stages)):
-        for place in list(places_in_stage(model, f"layer{number}", placement)):
-            inserted.append(insert(model, *place, attention))
-    return inserted
+    places = [place for number in sorted(set(stages)) for place in places_in_stage(model, f"layer{number}", placement)]
+    return [insert(model, *place, attention) for place in places]
 
 
 def places_in_stage(model: ResNet, stage: str, placement: str) -> Iterator[tuple[str, int, bool]]:
@@ -81,8 +79,8 @@ def places_in_stage(model: ResNet, stage: str, placement: str) -> Iterator[tuple
             yield name, channels, False
         elif placement == "identity":
             yield f"{name}.downsample", channels, False
-    if placement == "stage":
-        yield stage, channels, False
+        elif placement == "stage" and block is blocks[-1][1]:
+            yield stage, channels, False
 
 
 def insert_after(model: nn.Module, layers: Sequence[str], attention: AttentionFactory,
@@ -130,7 +128,9 @@ def insert(model: nn.Module, name: str, channels: int, before: bool, attention: 
     """Replace the layer of this name by the layer and an attention block, one after the other."""
     path, _, child_name = name.rpartition(".")
     parent = model.get_submodule(path)
-    layer = getattr(parent, child_name) or nn.Identity().train(model.training)  # a shortcut without downsample is None
+    layer = getattr(parent, child_name)
+    if layer is None:  # a shortcut without downsample
+        layer = nn.Identity().train(model.training)
     block = attention(channels).train(model.training)
     if (weight := next(model.parameters(), None)) is not None:
         block.to(weight)  # its device and dtype
@@ -144,9 +144,9 @@ def insert(model: nn.Module, name: str, channels: int, before: bool, attention: 
 class WithAttention(nn.Sequential):
     """A layer and an attention block, one after the other; further arguments of the call are for the layer alone."""
 
-    def forward(self, x: Tensor, **arguments) -> Tensor:
+    def forward(self, x: Tensor, *arguments, **named) -> Tensor:
         for module in self:
-            x = module(x, **arguments) if module is self.layer else module(x)
+            x = module(x, *arguments, **named) if module is self.layer else module(x)
         return x
 
 

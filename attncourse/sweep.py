@@ -37,6 +37,8 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
             study = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not a study ({error}): move it away to start again") from None
+        if not isinstance(study, dict) or "runs" not in study:
+            raise ValueError(f"{path} is not a study (it has no runs): move it away to start again")
     if {key: study.get(key) for key in conditions} != conditions:
         raise ValueError(f"{path} holds runs under other conditions: move it away to start the study again")
     done = {(each["variant"], each["seed"]) for each in study["runs"]}
@@ -53,13 +55,13 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
             print(f"{path.stem}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
 
 
-def train_run(make: Callable[[], nn.Module], seed: int, data: ImageData, config: dict) -> dict:
-    """Train one network with one seed, for its weights too: what such a run leaves in the file."""
+def train_run(make: Callable[[], nn.Module], seed: int, data: ImageData, config: dict) -> tuple[nn.Module, dict]:
+    """Train one network with one seed, for its weights too. Returns it, and what the run leaves in the file."""
     with seeded(seed):
         model = make()
     record = train(model, data, TrainConfig(seed=seed, **config), progress=False)
-    return {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
-            "epochs": [{key: round(value, 4) for key, value in epoch.items()} for epoch in record.epochs]}
+    return model, {"parameters": record.parameters, "test_accuracy": record.test_accuracy,
+                   "epochs": [{key: round(value, 4) for key, value in epoch.items()} for epoch in record.epochs]}
 
 
 def exit_code(work: Callable[[], object]) -> int:

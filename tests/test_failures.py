@@ -168,12 +168,17 @@ def test_the_autoencoder_gate_exports_with_multiples_of_8_from_16_on():
             exported(torch.randn(1, 4, height, 16))
 
 
-@pytest.mark.parametrize("before", [nn.ReLU, nn.Sigmoid, lambda: nn.BatchNorm2d(4), nn.Identity])
-def test_which_layer_notices_that_its_output_was_overwritten(before):
-    """A ReLU keeps its output for the backward pass, and so does a sigmoid; a convolution and a BatchNorm do not."""
-    y = nn.Sequential(nn.Conv2d(4, 4, 1), before())(torch.randn(2, 4, 3, 3))
-    y *= SEBlock(4).attention(y)
-    if before in (nn.ReLU, nn.Sigmoid):
+@pytest.mark.parametrize(("before", "keeps"), [
+    (nn.ReLU, True), (nn.Sigmoid, True), (lambda: nn.BatchNorm2d(4), False), (nn.Identity, False)])
+@pytest.mark.parametrize(("gate", "keeps_its_input"), [
+    (SEBlock, False), (ECA, False), (ConvAutoencoderAttention, False), (ChannelAttention, True),
+    (lambda channels: SpatialAttention(), True), (CBAM, True), (BAM, True)])
+def test_who_notices_that_a_map_was_overwritten(before, keeps, gate, keeps_its_input):
+    """A ReLU keeps its output for the backward pass, and so does a sigmoid; a convolution and a BatchNorm do not. A
+    gate with a maximum or a convolution of the map keeps the map."""
+    y = nn.Sequential(nn.Conv2d(4, 4, 1), before())(torch.randn(2, 4, 8, 8))
+    y *= gate(4).attention(y)
+    if keeps or keeps_its_input:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()
     else:

@@ -46,6 +46,8 @@ def test_finished_runs_are_not_repeated(tmp_path):
 @pytest.mark.parametrize(("content", "message"), [
     (json.dumps({"runs": [], "network": "large", "config": {"epochs": 3}}), "other conditions"),
     ('{"runs": [', "is not a study"),
+    ("[]", "is not a study"),
+    (json.dumps(CONDITIONS), "it has no runs"),
 ])
 def test_a_file_of_something_else_is_left_alone(tmp_path, content, message):
     path = tmp_path / "study.json"

@@ -63,7 +63,17 @@ start_at_one = Exercise(
                 lambda gate, alpha: one_or_gate(gate, alpha).clamp(max=1)),
         Mistake("half-mixture", "You mixed with (1 − α), but not right: at α = 1 the result has to be the gate, and at "
                 "α = 0 it has to be 1.",
-                lambda gate, alpha: (1 - alpha) + gate, lambda gate, alpha: 1 - alpha * gate),
+                lambda gate, alpha: (1 - alpha) + gate),
+        Mistake("subtracted-gate", "At α = 0 yours is 1, but at α = 1 it is 1 − gate. There it has to be the gate "
+                "itself: the way from 1 to it is gate − 1.",
+                lambda gate, alpha: 1 - alpha * gate),
+        Mistake("added-alpha", "You added α. It scales: 0 is at the start of the way from 1 to the gate, 1 at its end.",
+                lambda gate, alpha: gate + alpha, lambda gate, alpha: 1 + alpha + (gate - 1),
+                lambda gate, alpha: 1 + alpha + gate),
+        Mistake("switch", "You switch between 1 and the gate. α is a number: 0.5 is half of the way, and a switch has "
+                "no gradient for α.",
+                lambda gate, alpha: torch.where(alpha == 0, torch.ones_like(gate), gate),
+                lambda gate, alpha: gate if alpha else torch.ones_like(gate)),
         Mistake("detached-gate", "You cut the gate off from the gradient: its block could never be trained.",
                 lambda gate, alpha: one_or_gate(gate.detach(), alpha)),
         Mistake("fixed-alpha", "You took α's value out of the graph (`.item()`, `float`, `.detach()`): then α is never "
@@ -136,6 +146,9 @@ se_adds = Exercise(
         Mistake("multiplied-by-expansion", "You multiplied the count by the expansion. It multiplies the channels, and "
                 "these count squared.",
                 per_stage(lambda n, base, e, r: e * se_count(n, base, 1, r))),
+        Mistake("stages-from-1", "Your first stage is already twice as wide. It has 64 · expansion channels: count the "
+                "stages from 0.",
+                per_stage(lambda n, base, e, r: se_count(n, 2 * base, e, r))),
         Mistake("same-width", "You used 64 channels in every stage. From stage to stage the width doubles.",
                 lambda layers, expansion, reduction: sum(se_count(n, 64, expansion, reduction) for n in layers)),
         Mistake("no-biases", "You left out the biases: c' in the first layer, C in the second.",
@@ -143,6 +156,11 @@ se_adds = Exercise(
                 per_stage(lambda n, base, e, r: 2 * n * (base * e)**2 / r)),
         Mistake("one-bias", "You counted one of the two biases: c' in the first layer, C in the second.",
                 less(lambda C, hidden: C), less(lambda C, hidden: hidden)),
+        Mistake("equal-biases", "Your two layers have equally many biases. The first has one per output, c', and "
+                "the second C.",
+                less(lambda C, hidden: hidden - C), less(lambda C, hidden: C - hidden)),
+        Mistake("biases-per-stage", "You added the biases once per stage. Every block has its own.",
+                per_stage(lambda n, base, e, r: se_count(n, base, e, r) - (n - 1) * (base * e + whole(base * e, r)))),
         Mistake("one-layer", "A block has two layers, C to c' and c' to C: 2·C·c' weights.",
                 less(lambda C, hidden: C * hidden), less(lambda C, hidden: C * hidden + C),
                 less(lambda C, hidden: C * hidden + hidden)),
@@ -276,7 +294,13 @@ def inserted(see: Callable, kind: str, shown: str, cause: str, message: str) -> 
     """What see(model) finds after the answer has worked on a small ResNet."""
     def probe(answer: Callable) -> object:
         model = SmallResNet(kind)
-        answer(model, Scale)
+        try:
+            answer(model, Scale)
+        except TypeError as error:
+            if "Scale" in str(error) and ("not a Module" in str(error) or "as child module" in str(error)):
+                raise Problem("attention-not-called", "`attention` is what makes a block, not the block. Call it: "
+                              "`attention(channels)` makes a block.") from error
+            raise
         return see(model)
     return Case(f"a small ResNet of three {kind}s; {shown}", probe, cause, message)
 
@@ -323,6 +347,11 @@ def at_norm(name: str) -> Callable:
 
 def at_every_norm(block: nn.Module, attention: Callable) -> None:
     for name in [name for name, _ in block.named_children() if name.startswith("bn")]:
+        at_norm(name)(block, attention)
+
+
+def at_norms_2_and_3(block: nn.Module, attention: Callable) -> None:
+    for name in {"bn2", last_norm(block)}:
         at_norm(name)(block, attention)
 
 
@@ -387,6 +416,16 @@ def every_norm_of_model(model: nn.Module, attention: Callable, stem: bool = True
         put(model.get_submodule(parent), child, norm, attention(channels_of(norm)))
 
 
+def in_training_mode(model: nn.Module, attention: Callable) -> None:
+    insertion(right_place)(model, attention)
+    model.train()
+
+
+def in_training_mode_again(block: nn.Module, attention: Callable) -> None:
+    right_place(block, attention)
+    getattr(block, last_norm(block)).train()
+
+
 WORDS = "Attention is not in the right places."
 
 after_last_norm = Exercise(
@@ -414,6 +453,8 @@ after_last_norm = Exercise(
                 insertion(at_norm("bn1"))),
         Mistake("always-bn2", "In a Bottleneck bn2 is the middle one of three. The last one there is bn3.",
                 insertion(at_norm("bn2"))),
+        Mistake("bn2-and-bn3", "In a Bottleneck you put it after bn2 and after bn3. One per block: after bn3.",
+                insertion(at_norms_2_and_3)),
         Mistake("every-norm", "You put it after every BatchNorm of a block. One per block: after the last.",
                 insertion(at_every_norm)),
         Mistake("every-norm-of-model", "You put it after every BatchNorm of the model, with those of the stem and of "
@@ -445,6 +486,9 @@ after_last_norm = Exercise(
                 insertion(right_place, lambda model: model.layer1), insertion(right_place, lambda model: model.layer2)),
         Mistake("new-weights", "The network's own weights were made anew: everything that it had learned is gone.",
                 with_new_weights),
+        Mistake("training-mode", "Attention is where it belongs, but you put BatchNorms into training mode: they now "
+                "normalise with the batch. Leave the modes as they were.",
+                in_training_mode, insertion(in_training_mode_again)),
     ),
     hints=(
         "Which child of a block gives the map just before the addition? That child is to be replaced by itself and "
@@ -476,19 +520,31 @@ PLACES = {  # name of the case -> (kind of block, where attention is)
 }
 
 
-def loaded(see: Callable, shown: str, cause: str, message: str) -> Case:
-    """What see(model, plain, state) finds after the answer has loaded a plain network's state."""
+def loaded(see: Callable, shown: str, cause: str, message: str, backwards: bool = False) -> Case:
+    """What see(model, plain, state as it was) finds after the answer has loaded a plain network's state."""
     kind, places = PLACES[shown]
 
     def probe(answer: Callable) -> object:
-        model, plain = attended(kind, places), SmallResNet(kind, seed=0)
+        model, plain = attended(kind, places), plain_network(kind)
         state = plain.state_dict()
+        if backwards:
+            state = dict(reversed(state.items()))
         before = {name: each.clone() for name, each in state.items()}
         load(answer, model, state)
         if list(state) != list(before) or not all(torch.equal(state[name], before[name]) for name in before):
             raise Problem("mutated-input", "Your code changed the state that it was given: make a new dictionary.")
-        return see(model, plain)
-    return Case(f"a small ResNet of {kind}s with {shown}", probe, cause, message)
+        return see(model, plain, before)
+    order = "; the state's tensors come in the reverse order" if backwards else ""
+    return Case(f"a small ResNet of {kind}s with {shown}{order}", probe, cause, message)
+
+
+def plain_network(kind: str) -> SmallResNet:
+    """The plain network: its BatchNorms have counted fewer batches than the model's."""
+    model = SmallResNet(kind, seed=0)
+    for name, counter in model.named_buffers():
+        if "batches" in name:
+            counter.fill_(3)
+    return model
 
 
 def load(answer: Callable, model: nn.Module, state: dict) -> None:
@@ -501,26 +557,36 @@ def load(answer: Callable, model: nn.Module, state: dict) -> None:
             raise Problem("attention-missing", ATTENTION_MISSING) from error
         if any(".layer." in name for name in unexpected):
             raise Problem("every-bn2-strictly", EVERY_BN2) from error
+        if missing and unexpected:
+            raise Problem("names-differ", f"The model misses {missing[0]}, and has nothing of the name "
+                          f"{unexpected[0]}.") from error
         raise
 
 
 ATTENTION_MISSING = "Attention's own tensors are not in what you load, and a strict load misses them. Add the " \
                     "model's own, or check by hand that nothing else is missing."
+MISPLACED = "Not every tensor of the plain network is at its place. Attention may stand behind any layer: compare " \
+            "the names in `state` and in the model."
 EVERY_BN2 = "You renamed too many. Only layers that have attention behind them got another name: look at " \
             "`model.state_dict()`."
 
 
-def logits_and_attention(model: nn.Module, plain: nn.Module) -> list[Tensor]:
-    return [model(IMAGES), *(module.weight for module in model.modules() if isinstance(module, Scale))]
+def tensors_and_logits(model: nn.Module, plain: nn.Module, state: dict) -> list:
+    """Which tensors are not those of the state, what attention has, and the logits."""
+    own = {name: each for name, each in model.state_dict().items() if ".attention." not in name}
+    wrong = [name for name, each in own.items()
+             if plain_name(name) not in state or not torch.equal(each, state[plain_name(name)])]
+    more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
+    finding = f"{', '.join(wrong[:2])}{more} not from the state" if wrong else "all tensors from the state"
+    return [finding, *(module.weight for module in model.modules() if isinstance(module, Scale)), model(IMAGES)]
 
 
-def still_apart(model: nn.Module, plain: nn.Module) -> str:
+def still_apart(model: nn.Module, plain: nn.Module, state: dict) -> str:
     """Whether a training step of the model would change the plain network."""
     with torch.no_grad():
         for p in model.parameters():
             p.add_(1)
-    same = all(torch.equal(one, other) for one, other in zip(plain.state_dict().values(),
-                                                             SmallResNet("BasicBlock").state_dict().values()))
+    same = all(torch.equal(each, state[name]) for name, each in plain.state_dict().items())
     return "the plain network as it was" if same else "the plain network changes with the model"
 
 
@@ -528,7 +594,7 @@ def loading_fails(change: Callable, shown: str) -> Case:
     def probe(answer: Callable) -> str:
         kind, places = PLACES["attention behind bn2 of its last block"]
         return "an error" if error_of(lambda: answer(attended(kind, places), change(
-            SmallResNet(kind, seed=0).state_dict()))) != "no error" else "no error"
+            plain_network(kind).state_dict()))) != "no error" else "no error"
     return Case(f"a state that {shown}", probe, "silent", f"A state that {shown} does not fit, and nobody is told: the "
                 "network would be trained with random weights in it. Load strictly.")
 
@@ -539,6 +605,11 @@ def lacks(state: dict) -> dict:
 
 def has_more(state: dict) -> dict:
     return state | {"layer3.0.conv1.weight": tensor([1])}
+
+
+def misnamed(state: dict) -> dict:
+    """Every tensor in its place, one under another name."""
+    return {name.replace("layer2.0.bn2.running_mean", "layer2.0.bn2.mean"): each for name, each in state.items()}
 
 
 def plain_name(name: str) -> str:
@@ -567,6 +638,12 @@ def fitting(name: str, names: list[str]) -> str:
     return next((own for own in names if ".attention." not in own and plain_name(own) == name), name)
 
 
+def fitting_norms(name: str, names: list[str]) -> str:
+    """The same where attention stands behind a norm of a branch, and nowhere else."""
+    own = fitting(name, names)
+    return own if re.search(r"\.bn\d\.layer\.", own) else name
+
+
 def parameters_only(model: nn.Module, state: dict) -> None:
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -579,6 +656,18 @@ def by_order(model: nn.Module, state: dict) -> None:
     with torch.no_grad():
         for own, each in zip(model.state_dict().values(), state.values()):
             own.copy_(each) if own.shape == each.shape else None
+
+
+def by_order_without_attention(model: nn.Module, state: dict, strict: bool = True) -> None:
+    own = {name: each for name, each in model.state_dict().items() if ".attention." in name}
+    names = [name for name in model.state_dict() if name not in own]
+    model.load_state_dict(model.state_dict() | dict(zip(names, state.values(), strict=strict)))
+
+
+def without_counters(model: nn.Module, state: dict) -> None:
+    own = model.state_dict()
+    counters = {name: each for name, each in own.items() if "batches" in name}
+    model.load_state_dict(translated(model, state) | counters)
 
 
 def by_shape(model: nn.Module, state: dict) -> None:
@@ -612,11 +701,11 @@ load_plain = Exercise(
     title="A plain network's weights in a network with attention",
     reference=lambda model, state: model.load_state_dict(translated(model, state)) and None,
     cases=(
-        *(loaded(logits_and_attention, shown, "wrong-values", "Not every tensor of the plain network "
-                 "is at its place. Attention may stand behind any layer: compare the names in `state` and in the "
-                 "model.") for shown in PLACES),
+        *(loaded(tensors_and_logits, shown, "wrong-values", MISPLACED) for shown in PLACES),
+        loaded(tensors_and_logits, "attention behind bn2 of its last block", "wrong-values", MISPLACED, backwards=True),
         loading_fails(lacks, "lacks the running mean of a BatchNorm"),
         loading_fails(has_more, "has a layer more than the model"),
+        loading_fails(misnamed, "calls the running mean of a BatchNorm by another name"),
         loaded(still_apart, "attention behind bn2 of its last block", "shares-memory", "The model and the state share "
                "their memory: training the one changes the other. Copy the values."),
     ),
@@ -649,6 +738,15 @@ load_plain = Exercise(
         Mistake("by-order", "You matched tensors by their order. Attention's tensors stand among them, so that the "
                 "others are shifted: match by name.",
                 by_order),
+        Mistake("order-not-names", "You took the tensors in their order. A dictionary with the same tensors in another "
+                "order, or with a wrong name, would be loaded without a word: match by name.",
+                by_order_without_attention, lambda model, state: by_order_without_attention(model, state, False)),
+        Mistake("counters-skipped", "You left out `num_batches_tracked`, the BatchNorms' counters. They belong to the "
+                "state, too: go over all of `state_dict()`.",
+                without_counters),
+        Mistake("norms-only", "You looked for attention behind BatchNorms only. It may stand behind any layer, also "
+                "behind a whole stage or a shortcut.",
+                loading(fitting_norms)),
         Mistake("nothing-loaded", "The model's tensors are as before: you made a dictionary, but did not load it.",
                 lambda model, state: None, lambda model, state: translated(model, state) and None),
         Mistake("attention-lost", "Attention is no longer in the model. Load into the model as it is.",
@@ -668,7 +766,7 @@ load_plain = Exercise(
         "with `names.get(key, key)` for each key of `state`, add the model's own attention, and `load_state_dict`.",
     ),
     tested="three models with attention in different places; attention's own weights; a state that lacks a tensor, one "
-           "that has too many; no shared memory",
+           "that has too many, one with a wrong name, one in another order; no shared memory",
 )
 
 # --- freeze ----------------------------------------------------------------------------------------------------------
@@ -694,9 +792,22 @@ def frozen(see: Callable, shown: str, cause: str, message: str, training: bool =
                 message)
 
 
+def no_list(returned: object) -> Problem:
+    """What was returned instead of a list, in words."""
+    if isinstance(returned, set | frozenset):
+        return Problem("returned-set", "You return a set. It has no order, and optimisers refuse it: return a list.")
+    if isinstance(returned, torch.optim.Optimizer):
+        return Problem("returned-optimiser", "You return an optimiser. Return the list that one would get.")
+    return Problem("no-list", "Return a list of the parameters that are to be trained, for the optimiser. You return "
+                   + ("nothing." if returned is None else f"an object of the class {type(returned).__name__}."))
+
+
 def names_of(model: nn.Module, returned: object) -> str:
     if not isinstance(returned, list):
-        raise Problem("no-list", "Return a list of the parameters that are to be trained, for the optimiser.")
+        raise no_list(returned)
+    if any(isinstance(each, tuple) for each in returned):
+        raise Problem("returned-pairs", "Your list holds pairs, as `named_parameters()` gives them. Return the "
+                      "parameters alone.")
     names = {id(p): name for name, p in model.named_parameters()}
     return ", ".join(sorted(names.get(id(p), "something else") for p in returned)) or "none"
 
@@ -743,6 +854,13 @@ def right_modes(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, WithAttention):
             module.attention.train()
+
+
+def whole_place(model: nn.Module) -> None:
+    model.eval()
+    for module in model.modules():
+        if module is model.fc or isinstance(module, WithAttention):
+            module.train()
 
 
 def norms(model: nn.Module, all_of_them: bool = False) -> list[nn.Module]:
@@ -792,6 +910,9 @@ freeze = Exercise(
         Mistake("all-in-eval", "You put all of the model into eval mode, attention too: its BatchNorm then never "
                 "learns what its maps look like. Attention is new: training mode.",
                 freezing(mode=nn.Module.eval), freezing(mode=train_but(nn.Module.eval, all_of_them=True))),
+        Mistake("whole-place-in-training", "You put the whole place with attention into training mode (`.train()` "
+                "for a WithAttention). That reaches its old BatchNorm, too: `module.attention.train()`.",
+                freezing(mode=whole_place)),
         Mistake("batch-statistics", "The running statistics stay, but the frozen BatchNorms still normalise with each "
                 "batch (`momentum = 0` or `track_running_stats = False` in training mode). Put them into eval mode.",
                 freezing(mode=train_but(untracked)), freezing(mode=train_but(no_momentum))),
@@ -816,8 +937,6 @@ freeze = Exercise(
                 freezing(give=lambda model: list(model.parameters()))),
         Mistake("returned-names", "Your list holds names. An optimiser wants the parameters themselves.",
                 freezing(give=lambda model: [name for name, _ in model.named_parameters() if is_trained(name)])),
-        Mistake("no-list", "Return a list of the parameters that are to be trained, for the optimiser.",
-                freezing(give=lambda model: None), freezing(give=lambda model: model)),
     ),
     hints=(
         "Two things can change a frozen layer: a gradient, and the training mode of a BatchNorm. Both have to be "

@@ -27,6 +27,15 @@ def discs(batch: int, height: int, width: int) -> Tensor:
                         <= (min(height, width) / 4)**2 for n in range(batch)])
 
 
+def scored(**inputs: object) -> Case:
+    """As cases.values, for a score: float64 is as right as float32."""
+    def probe(answer: Callable) -> object:
+        result = call(answer, **inputs)
+        return result.float() if isinstance(result, Tensor) and result.is_floating_point() else result
+
+    return Case(describe(**inputs), probe)
+
+
 # --- energy_share: one map -------------------------------------------------------------------------------------------
 
 
@@ -79,6 +88,11 @@ energy_share = Exercise(
                 lambda m, mask: ((m > 0) & mask).sum() / (m > 0).sum()),
         Mistake("one-axis-only", "You summed over one of the two axes. Both have to go: one number for the map.",
                 lambda m, mask: (m * mask).sum(0) / m.sum(0), lambda m, mask: (m * mask).sum(1) / m.sum(1)),
+        Mistake("per-cent", "You returned per cent. A share is between 0 and 1.",
+                lambda m, mask: 100 * (m * mask).sum() / m.sum()),
+        Mistake("minus-area", "You subtracted what a flat map would have. The score is the share itself; compare it "
+                "with the flat map's afterwards.",
+                lambda m, mask: (m * mask).sum() / m.sum() - mask.float().mean()),
         Mistake("softmax", "You took a softmax over the positions. The score is of the values as they are.",
                 lambda m, mask: (m.flatten().softmax(0).view_as(m) * mask).sum()),
     ),
@@ -154,24 +168,68 @@ def shrunk(maps: Tensor, masks: Tensor, how: Callable) -> Tensor:
     return share_of_highest(maps, how(masks[:, None].float(), maps.shape[1:])[:, 0] > 0.5)
 
 
+def wide(masks: Tensor, tolerance: int, distance: Callable = max) -> Tensor:
+    """The pixels within the tolerance of the object; distance is of rows and columns."""
+    B, H, W = masks.shape
+    near_it = torch.zeros_like(masks)
+    for i in range(-min(tolerance, H - 1), min(tolerance, H - 1) + 1):
+        for j in range(-min(tolerance, W - 1), min(tolerance, W - 1) + 1):
+            if distance(abs(i), abs(j)) <= tolerance:
+                near_it[:, max(i, 0):H + min(i, 0), max(j, 0):W + min(j, 0)] |= masks[
+                    :, max(-i, 0):H + min(-i, 0), max(-j, 0):W + min(-j, 0)]
+    return near_it
+
+
+def near(score: Callable) -> Callable:
+    """The score, with a tolerance: of masks that are wider by it."""
+    return lambda maps, masks, tolerance: score(maps, wide(masks, tolerance))
+
+
+def with_tolerance(mistake: Mistake) -> Mistake:
+    return Mistake(mistake.cause, mistake.message, *map(near, mistake.wrong))
+
+
+def nearly_highest(over: Tensor, masks: Tensor, rtol: float) -> Tensor:
+    found = torch.isclose(over, over.amax((1, 2), keepdim=True), rtol=rtol)
+    return (found & masks).sum((1, 2)) / found.sum((1, 2))
+
+
+def widened_highest(maps: Tensor, masks: Tensor, tolerance: int) -> Tensor:
+    over = laid(maps, masks)
+    found = wide(over == over.amax((1, 2), keepdim=True), tolerance)
+    return (found & masks).sum((1, 2)) / found.sum((1, 2))
+
+
 pointing_game = Exercise(
     id="where_it_looks.pointing_game",
-    title="The pointing game",
-    reference=lambda maps, masks: localization.pointing_game(maps, masks),
+    title="The pointing game with a tolerance",
+    reference=near(localization.pointing_game),
     cases=(
-        values(maps=tensor([[[1, 3]]]), masks=mask([[[False, True]]])),
-        values(maps=tensor([[[1, 3, 2]], [[4, 3, 9]]]), masks=mask([[[False, False, True]], [[True, False, True]]])),
-        values(maps=tensor([[[2, 2], [1, 2]]]), masks=mask([[[False, True], [True, False]]])),
-        values(maps=tensor([[[-5, -1]], [[-6, 2]]]), masks=mask([[[False, True]], [[True, False]]])),
-        values(maps=tensor([[[1, 3]]]), masks=mask([[[False, False, False, True]]])),
-        values(maps=tensor([[[1, 5, 2]]]), masks=mask([[[False, False, True, False, False, False]]])),
-        values(maps=tensor([[[1, 3]]]), masks=mask([[[False] * 5 + [True]]])),
-        values(maps=tensor([[[1, 2], [7, 3]]]), masks=mask([[[False] * 4] * 3 + [[True, True, False, False]]])),
-        values(maps=rand(3, 4, 9), masks=discs(3, 4, 9)),
-        values(maps=randn(4, 3, 5, seed=1), masks=discs(4, 9, 20)),
-        values(maps=rand(6, 7, 7, seed=2).double(), masks=discs(6, 28, 28)),
+        scored(maps=tensor([[[1, 3]]]), masks=mask([[[False, True]]]), tolerance=0),
+        scored(maps=tensor([[[1, 3, 2]], [[4, 3, 9]]]), masks=mask([[[False, False, True]], [[True, False, True]]]),
+               tolerance=0),
+        scored(maps=tensor([[[2, 2], [1, 2]]]), masks=mask([[[False, True], [True, False]]]), tolerance=0),
+        scored(maps=tensor([[[1, 9, 2, 1]]]), masks=mask([[[False, False, True, False]]]), tolerance=1),
+        scored(maps=tensor([[[1, 9, 2, 1]]]), masks=mask([[[False, False, False, True]]]), tolerance=1),
+        scored(maps=tensor([[[100, 98, 99.9]]]), masks=mask([[[True, False, False]]]), tolerance=0),
+        scored(maps=tensor([[[-5, -1]], [[-6, 2]]]), masks=mask([[[False, True]], [[True, False]]]), tolerance=0),
+        scored(maps=tensor([[[1, 3]]]), masks=mask([[[False, False, False, True]]]), tolerance=0),
+        scored(maps=tensor([[[1, 5, 2]]]), masks=mask([[[False, False, True, False, False, False]]]), tolerance=0),
+        scored(maps=tensor([[[1, 3]]]), masks=mask([[[False] * 5 + [True]]]), tolerance=0),
+        scored(maps=tensor([[[1, 2], [7, 3]]]), masks=mask([[[False] * 4] * 3 + [[True, True, False, False]]]),
+               tolerance=0),
+        scored(maps=rand(3, 4, 9), masks=discs(3, 4, 9), tolerance=0),
+        scored(maps=randn(4, 3, 5, seed=1), masks=discs(4, 9, 20), tolerance=0),
+        scored(maps=rand(6, 7, 7, seed=2).double(), masks=discs(6, 28, 28), tolerance=0),
+        scored(maps=tensor([[[0] * 5] * 2 + [[0, 0, 1, 0, 0]] + [[0] * 5] * 2]),
+               masks=mask([[[False] * 5] * 4 + [[False] * 4 + [True]]]), tolerance=2),
+        scored(maps=tensor([[[9, 1, 1], [1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 9], [1, 1, 1]]]),
+               masks=mask([[[False] * 3] * 2 + [[True, False, False]], [[True, False, False]] + [[False] * 3] * 2]),
+               tolerance=2),
+        scored(maps=rand(12, 16, 20, seed=3), masks=discs(12, 16, 20), tolerance=3),
+        scored(maps=rand(6, 5, 5, seed=3), masks=discs(6, 20, 20), tolerance=0),
     ),
-    mistakes=(
+    mistakes=(*map(with_tolerance, (
         Mistake("first-of-ties", "Several pixels may share the highest value. `argmax` looks at the first of them "
                 "only; the score is the share of them that lies on the object.",
                 lambda maps, masks: looked_up(masks, *first_place(laid(maps, masks))),
@@ -225,15 +283,53 @@ pointing_game = Exercise(
         Mistake("count-of-hits", "You counted the highest pixels on the object. Divide by their number in all.",
                 lambda maps, masks: hits(maps, masks).sum((1, 2)).float(),
                 lambda maps, masks: hits(maps, masks).sum((1, 2))),
+        Mistake("sizes-differ", "A map may be smaller than its mask, and then the two cannot be compared pixel by "
+                "pixel. Lay the map over the picture first.",
+                share_of_highest,
+                lambda maps, masks: ((maps == maps.amax((1, 2), keepdim=True)) & masks).flatten(1).any(1)),
+        Mistake("bicubic", "You stretched with `mode=\"bicubic\"`, which overshoots. Stretch with `mode=\"bilinear\"`.",
+                lambda maps, masks: share_of_highest(laid(maps, masks, mode="bicubic"), masks)),
+        Mistake("nearly-highest", "You counted pixels that are nearly as high. Only those at the maximum count.",
+                lambda maps, masks: nearly_highest(laid(maps, masks), masks, 5e-2),
+                lambda maps, masks: nearly_highest(laid(maps, masks), masks, 1e-2),
+                lambda maps, masks: nearly_highest(laid(maps, masks), masks, 1e-3)),
+    )),
+        Mistake("tolerance-ignored", "You did not use `tolerance`: a highest pixel beside the object counts, "
+                "too, if it is near enough.",
+                lambda maps, masks, k: localization.pointing_game(maps, masks)),
+        Mistake("tolerance-too-small", "Your tolerance is a pixel too small: a pixel exactly `tolerance` away counts.",
+                lambda maps, masks, k: localization.pointing_game(maps, wide(masks, max(k - 1, 0)))),
+        Mistake("tolerance-too-large", "Your tolerance is too large. It reaches `tolerance` pixels to each side: a "
+                "window of 2 · tolerance + 1.",
+                lambda maps, masks, k: localization.pointing_game(maps, wide(masks, k + 1)),
+                lambda maps, masks, k: localization.pointing_game(maps, wide(masks, 2 * k))),
+        Mistake("round-tolerance", "You measured the straight distance. Here the tolerance is a square: rows and "
+                "columns each differ by at most `tolerance`.",
+                lambda maps, masks, k: localization.pointing_game(
+                    maps, wide(masks, k, lambda i, j: (i**2 + j**2)**0.5))),
+        Mistake("steps", "You added the distances in rows and columns. Here the tolerance is a square: each of the "
+                "two is at most `tolerance`.",
+                lambda maps, masks, k: localization.pointing_game(
+                    maps, wide(masks, k, lambda i, j: i + j))),
+        Mistake("one-axis-tolerance", "Your tolerance goes along the rows or the columns only. It goes along both.",
+                lambda maps, masks, k: localization.pointing_game(
+                    maps, wide(masks, k, lambda i, j: j + (i > 0) * 10**6)),
+                lambda maps, masks, k: localization.pointing_game(
+                    maps, wide(masks, k, lambda i, j: i + (j > 0) * 10**6))),
+        Mistake("widened-highest", "You widened the region of the highest pixels and took its share. Widen the object: "
+                "a highest pixel counts in full or not at all.",
+                widened_highest),
     ),
     hints=(
-        "Lay each map over its picture. Where is its highest value, and is it there once only?",
-        "Compare the map with its own maximum, kept as (B, 1, 1): that gives a boolean map of the highest pixels.",
-        "`highest = m == m.amax((1, 2), keepdim=True)`; then count `highest & masks` and divide by the count of "
-        "`highest`, both over the axes 1 and 2.",
+        "Lay each map over its picture. Where is its highest value, and is it there once only? And which pixels count "
+        "as the object?",
+        "Compare the map with its own maximum, kept as (B, 1, 1): that gives a boolean map of the highest pixels. "
+        "Widen each mask: a pixel counts if any pixel in the square window around it is on the object.",
+        "`F.max_pool2d(masks.float(), 2 * tolerance + 1, 1, tolerance) > 0` are the pixels that count. Divide how many "
+        "of the highest are among them by how many there are, both over the axes 1 and 2.",
     ),
-    tested="values on 11 batches: by hand, ties, negative values, non-square, maps smaller than their masks, float64; "
-           "inputs unchanged",
+    tested="values on 18 batches: by hand, ties, negative values, non-square, maps smaller than their masks, "
+           "tolerances of 0 to 3 pixels, float64; inputs unchanged",
 )
 
 # --- overlap: IoU at a threshold -------------------------------------------------------------------------------------
@@ -267,12 +363,13 @@ overlap = Exercise(
     title="Overlap at a threshold",
     reference=lambda maps, masks, threshold: iou(region(maps, threshold), masks),
     cases=(
-        values(maps=tensor([[[1, 4, 2]]]), masks=mask([[[False, True, False]]]), threshold=0.5),
-        values(maps=tensor([[[3, 4, 3.5]]]), masks=mask([[[True, True, False]]]), threshold=0.5),
-        values(maps=tensor([[[0.1, 0.4, 0.3, 0]]]), masks=mask([[[False, True, True, False]]]), threshold=0.3),
-        values(maps=tensor([[[8, 1]], [[1, 2]]]), masks=mask([[[True, False]], [[False, True]]]), threshold=0.75),
-        values(maps=rand(3, 6, 9), masks=discs(3, 6, 9), threshold=0.2),
-        values(maps=rand(4, 8, 8, seed=1) + 0.1, masks=discs(4, 8, 8), threshold=0.6),
+        scored(maps=tensor([[[1, 4, 3]]]), masks=mask([[[False, True, False]]]), threshold=0.5),
+        scored(maps=tensor([[[1, 4, 2]]]), masks=mask([[[False, True, False]]]), threshold=0.5),
+        scored(maps=tensor([[[3, 4, 3.5]]]), masks=mask([[[True, True, False]]]), threshold=0.5),
+        scored(maps=tensor([[[0.1, 0.4, 0.3, 0]]]), masks=mask([[[False, True, True, False]]]), threshold=0.3),
+        scored(maps=tensor([[[8, 1]], [[1, 2]]]), masks=mask([[[True, False]], [[False, True]]]), threshold=0.75),
+        scored(maps=rand(3, 6, 9), masks=discs(3, 6, 9), threshold=0.2),
+        scored(maps=rand(4, 8, 8, seed=1) + 0.1, masks=discs(4, 8, 8), threshold=0.6),
     ),
     mistakes=(
         Mistake("maximum-of-batch", "You cut all maps at one value, a share of the highest value of the batch. Each "
@@ -304,6 +401,18 @@ overlap = Exercise(
         Mistake("of-the-region", "You divided by the region's area: one pixel on the object would score 1. Divide by "
                 "the union.",
                 lambda maps, masks, t: ratio(lambda both, found, object_: both / found, maps, masks, t)),
+        Mistake("exclusive-or", "You divided by the pixels that are in one of the two only. The union has those in "
+                "both, too: `|`, not `^`.",
+                lambda maps, masks, t: (region(maps, t) & masks).sum((1, 2)) / (region(maps, t) ^ masks).sum((1, 2))),
+        Mistake("smaller-area", "You divided by the smaller or the larger of the two areas. Divide by the union.",
+                lambda maps, masks, t: ratio(lambda both, found, all_: both / torch.minimum(found, all_),
+                                             maps, masks, t),
+                lambda maps, masks, t: ratio(lambda both, found, all_: both / torch.maximum(found, all_),
+                                             maps, masks, t)),
+        Mistake("threshold-fixed", "You cut at half of the maximum, whatever `threshold` says.",
+                lambda maps, masks, t: iou(region(maps, 0.5), masks)),
+        Mistake("one-minus-threshold", "You cut at 1 - threshold of the maximum. Cut at threshold.",
+                lambda maps, masks, t: iou(region(maps, 1 - t), masks)),
         Mistake("below", "You took the pixels below the threshold.",
                 lambda maps, masks, t: iou(maps < t * maps.amax((1, 2), keepdim=True), masks),
                 lambda maps, masks, t: iou(maps <= t * maps.amax((1, 2), keepdim=True), masks)),
@@ -326,7 +435,7 @@ overlap = Exercise(
         "`region = maps >= threshold * maps.amax((1, 2), keepdim=True)`; divide the count of `region & masks` by that "
         "of `region | masks`.",
     ),
-    tested="values on 6 batches: by hand, values that just reach the threshold, weak and strong maps in one batch, "
+    tested="values on 7 batches: by hand, values that just reach the threshold, weak and strong maps in one batch, "
            "non-square; inputs unchanged",
 )
 
@@ -357,20 +466,25 @@ lay_over = Exercise(
     title="Lay a map over its picture",
     reference=lambda maps, height, width, margin: padded(inner(maps, height - 2 * margin, width - 2 * margin), margin),
     cases=(
-        values(maps=tensor([[[1, 3]]]), height=3, width=4, margin=1),
-        values(maps=tensor([[[2, 0]]]), height=1, width=4, margin=0),
-        values(maps=tensor([[[1, 2], [3, 4]]]), height=6, width=6, margin=1),
-        values(maps=rand(1, 2, 3), height=8, width=13, margin=2),
-        values(maps=randn(3, 5, 4, seed=1), height=16, width=14, margin=3),
-        values(maps=rand(2, 6, 6, seed=2).double(), height=12, width=12, margin=1),
+        scored(maps=tensor([[[1, 3]]]), height=3, width=4, margin=1),
+        scored(maps=tensor([[[2, 0]]]), height=1, width=4, margin=0),
+        scored(maps=tensor([[[1, 2], [3, 4]]]), height=6, width=6, margin=1),
+        scored(maps=rand(1, 2, 3), height=8, width=13, margin=2),
+        scored(maps=randn(3, 5, 4, seed=1), height=16, width=14, margin=3),
+        scored(maps=rand(2, 6, 6, seed=2).double(), height=12, width=12, margin=1),
     ),
     mistakes=(
         Mistake("whole-picture", "You stretched the map over the whole picture. It does not cover the margin: what it "
                 "shows moves outwards, by up to the margin.",
-                lambda m, h, w, margin: inner(m, h, w)[:, 0]),
+                lambda m, h, w, margin: inner(m, h, w)[:, 0],
+                lambda m, h, w, margin: localization.over_picture(m, (h, w))),
         Mistake("zero-margin", "You filled the margin with 0. The map says nothing there, and 0 says \"not here\": "
                 "repeat the nearest value.",
                 lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin), margin, "constant")),
+        Mistake("mirrored-margin", "You filled the margin by mirroring the map, or from its other side. Where the "
+                "margin is as wide as the map that fails; and it shows a spot twice. Repeat the nearest value.",
+                lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin), margin, "reflect"),
+                lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin), margin, "circular")),
         Mistake("blanked-margin", "You stretched the map over the whole picture and then emptied the margin. It covers "
                 "the inner part only: stretch it over that.",
                 laid_then_blanked),
@@ -391,6 +505,8 @@ lay_over = Exercise(
                 cropped),
         Mistake("nearest", "You repeated the nearest value, which makes blocks. Stretch with `mode=\"bilinear\"`.",
                 lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin, mode="nearest"), margin)),
+        Mistake("bicubic", "You stretched with `mode=\"bicubic\"`, which overshoots. Stretch with `mode=\"bilinear\"`.",
+                lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin, mode="bicubic"), margin)),
         Mistake("aligned-corners", "You aligned the corners. Leave `align_corners` at False: a value stands in the "
                 "middle of its cell.",
                 lambda m, h, w, margin: padded(inner(m, h - 2 * margin, w - 2 * margin, align_corners=True), margin)),
@@ -418,10 +534,6 @@ lay_over = Exercise(
 # --- paired_interval -------------------------------------------------------------------------------------------------
 
 
-def pair(centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    return centre, half
-
-
 def separate(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor]:
     half = t * ((one.var(0) + other.var(0)) / len(one)).sqrt()
     return one.mean(0) - other.mean(0), half
@@ -431,9 +543,9 @@ def interval(d: Tensor, t: float, n: int | None = None, correction: int = 1) -> 
     return d.mean(0), t * d.std(0, correction=correction) / (len(d) if n is None else n)**0.5
 
 
-def between_ends(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor]:
+def between_ends(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
     centre, half = interval(one - other, t)
-    return centre - half, centre + half
+    return centre - half, centre + half, clear_of_0(centre, half)
 
 
 def over_places(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor]:
@@ -450,19 +562,37 @@ def mean_of_places(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor
     return interval((one - other).mean(1), t)
 
 
+def clear_of_0(centre: Tensor, half: Tensor) -> Tensor:
+    return centre.abs() > half
+
+
+def and_clear(wrong: Callable) -> Callable:
+    """The mean and the half width, and from these where the interval is clear of 0."""
+    def three(one: Tensor, other: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
+        centre, half = wrong(one, other, t)
+        return centre, half, clear_of_0(centre, half)
+
+    return three
+
+
+def with_clear(mistake: Mistake) -> Mistake:
+    return Mistake(mistake.cause, mistake.message, *map(and_clear, mistake.wrong))
+
+
 paired_interval = Exercise(
     id="where_it_looks.paired_interval",
     title="The interval of a difference, seed by seed",
-    reference=lambda one, other, t: interval(one - other, t),
+    reference=and_clear(lambda one, other, t: interval(one - other, t)),
     cases=(
         values(one=tensor([[3.0], [5.0]]), other=tensor([[1.0], [2.0]]), t=12.7),
         values(one=tensor([[0.5, 0.2], [0.7, 0.1], [0.9, 0.6]]), other=tensor([[0.4, 0.3], [0.5, 0.0], [0.6, 0.2]]),
                t=4.30),
         values(one=randn(5, 4), other=randn(5, 4, seed=1), t=2.78),
+        values(one=randn(6, 3, seed=6), other=randn(6, 3, seed=7) + tensor([3.0, 0.0, 1.5]), t=2.57),
         values(one=randn(5, 4, seed=2) + 3, other=randn(5, 4, seed=2) + 0.1 * randn(5, 4, seed=3), t=2.78),
         values(one=randn(8, 3, seed=4).double(), other=randn(8, 3, seed=5).double(), t=2.36),
     ),
-    mistakes=(
+    mistakes=(*map(with_clear, (
         Mistake("not-paired", "You used the spread of each network by itself. The same seed gave both networks the "
                 "same data order: take the difference for each seed first, then its spread.",
                 separate, lambda one, other, t: (one.mean(0) - other.mean(0), interval(one, t)[1]),
@@ -502,23 +632,46 @@ paired_interval = Exercise(
                 lambda one, other, t: ((one - other).mean(), t * (one - other).std() / len(one)**0.5)),
         Mistake("mean-of-places", "You averaged the places before you compared. Keep one interval per place.",
                 mean_of_places),
-        Mistake("ends", "You returned the two ends. Return the mean and the half width.",
-                between_ends),
         Mistake("whole-width", "You returned the whole width of the interval. Return half of it.",
                 lambda one, other, t: interval(one - other, 2 * t)),
         Mistake("root-of-places", "You divided by the root of the number of places. n is the number of seeds.",
                 lambda one, other, t: interval(one - other, t, n=one.shape[1])),
         Mistake("relative", "You divided the differences by the other network's scores. Return them as they are.",
                 lambda one, other, t: interval((one - other) / other, t)),
+        Mistake("fixed-quantile", "You wrote 2.776 into your code. It holds for five seeds: use t.",
+                lambda one, other, t: interval(one - other, 2.776)),
+        Mistake("root-of-n-minus-1", "`std` has divided by n - 1 already. Divide it by √n, or you count that twice.",
+                lambda one, other, t: interval(one - other, t, n=len(one) - 1)),
+        Mistake("five-fixed", "You divided by √5. The number of seeds is `len(one)`.",
+                lambda one, other, t: interval(one - other, t, n=5)),
+        Mistake("sorted", "You sorted the scores. Row i of both belongs to one seed: the pairs are lost.",
+                lambda one, other, t: interval(one.sort(0).values - other.sort(0).values, t),
+                lambda one, other, t: interval(one.sort(0, True).values - other.sort(0).values, t)),
+    )),
+        Mistake("ends", "You returned the two ends. First the mean, then the half width.",
+                between_ends),
         Mistake("swapped-results", "Mean and half width are swapped.",
-                lambda one, other, t: interval(one - other, t)[::-1]),
+                lambda one, other, t: (*interval(one - other, t)[::-1], clear_of_0(*interval(one - other, t)))),
+        Mistake("clear-above-only", "An interval below 0 is clear of 0, too: on either side.",
+                lambda one, other, t: (*interval(one - other, t), torch.gt(*interval(one - other, t)))),
+        Mistake("contains-0", "You returned where the interval contains 0. Clear is where it does not.",
+                lambda one, other, t: (*interval(one - other, t), ~clear_of_0(*interval(one - other, t)))),
+        Mistake("clear-by-standard-error", "For what is clear you compared with the standard error, not with the half "
+                "width.",
+                lambda one, other, t: (*interval(one - other, t), clear_of_0(*interval(one - other, 1)))),
+        Mistake("clear-left-out", "The third result is missing: at which places is the interval clear of 0?",
+                lambda one, other, t: interval(one - other, t)),
+        Mistake("one-answer-for-all", "You said once for all places whether they are clear. Say it for each.",
+                lambda one, other, t: (*interval(one - other, t), clear_of_0(*interval(one - other, t)).all()),
+                lambda one, other, t: (*interval(one - other, t), clear_of_0(*interval(one - other, t)).any())),
     ),
     hints=(
         "Which numbers belong together? Subtract first, and see how the differences spread over the seeds.",
         "The differences are (n, P), one row per seed. Their mean over axis 0 is the estimate; its standard error is "
         "their standard deviation over axis 0, divided by the root of n.",
-        "With `d = one - other`, return `d.mean(0)` and t times `d.std(0)` over the root of `len(d)`.",
+        "With `d = one - other`: the mean is `d.mean(0)`, the half width t times `d.std(0)` over the root of `len(d)`. "
+        "An interval is clear of 0 where the size of its mean is larger than its half width.",
     ),
-    tested="mean and half width on 5 pairs: by hand, several places, pairs that belong closely together, float64; "
-           "inputs unchanged",
+    tested="mean, half width and what is clear on 6 pairs: by hand, differences below 0, several places, "
+           "pairs that belong closely together, float64; inputs unchanged",
 )

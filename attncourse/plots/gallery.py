@@ -7,21 +7,21 @@ from torch.nn import functional as F
 
 from attncourse.plots import draw_photo, new_figure
 
+COLUMNS = 2  # tiles in a row
 WORDS = 16  # points: on a telephone a figure of 7.2 inches is shrunk to a third
 
 
-def poster(tiles: Sequence[tuple], title: str, columns: int = 2):
+def poster(tiles: Sequence[tuple], title: str):
     """Large pictures, two in a row, each with its name above it; a map also has its scale below it.
 
     Args:
         tiles: (name, picture) or (name, map, low, high), in reading order: a picture is (3, H, W), values 0 to 255; a
             map (h, w) has the colours of the scale from low to high, by default those of its own values.
         title: the finding, in lines that fit the figure's width.
-        columns: tiles in a row.
     """
-    rows, lines = -(-len(tiles) // columns), title.count("\n") + 1
-    side = 7.2 / columns
-    figure, axes = new_figure(7.2, rows * (side + 0.72) + 0.32 * lines, rows, columns, squeeze=False)
+    rows, lines = -(-len(tiles) // COLUMNS), title.count("\n") + 1
+    side = 7.2 / COLUMNS
+    figure, axes = new_figure(7.2, rows * (side + 0.72) + 0.32 * lines, rows, COLUMNS, squeeze=False)
     figure.get_layout_engine().set(h_pad=0.15)
     for axis in axes.flat:
         axis.set_axis_off()

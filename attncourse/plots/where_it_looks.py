@@ -79,7 +79,7 @@ def outlined(images: Tensor, masks: Tensor, maps: Mapping[str, Tensor], title: s
 
 def seeds_by_place(values: Mapping[str, Tensor], half_widths: Mapping[str, Tensor],
                    levels: Mapping[str, Sequence[float]], title: str, label: str):
-    """A panel per place, and in it a row per network: each seed as a dot, their mean, and its interval.
+    """A panel per place, and in it a row per network: each seed as a dot, their mean, and its interval; a key below.
 
     Args:
         values: (seeds, places) by network, in per cent or points. half_widths: (places,) of the intervals, likewise.
@@ -91,9 +91,10 @@ def seeds_by_place(values: Mapping[str, Tensor], half_widths: Mapping[str, Tenso
     figure, axes = new_figure(WIDTH, height, -(-places // 2), 2, sharex=True, sharey=True, squeeze=False)
     for place, axis in enumerate(axes.flat):
         for row, (name, runs) in enumerate(values.items()):
-            axis.scatter(runs[:, place], [row] * len(runs), s=22, color=GREY, alpha=0.7, zorder=2)
+            axis.scatter(runs[:, place], [row] * len(runs), s=22, color=GREY, alpha=0.7, zorder=2,
+                         label="one seed" if row == 0 else None)
             axis.errorbar(runs[:, place].mean(), row, xerr=half_widths[name][place], fmt="D", ms=5, color=BLUE,
-                          capsize=4, lw=2, zorder=3)
+                          capsize=4, lw=2, zorder=3, label="mean, 95 % interval" if row == 0 else None)
         for (name, at), colour in zip(levels.items(), (ORANGE, SHADES[3])):
             axis.axvline(at[place], color=colour, ls="--", lw=1.3, zorder=1, label=name)
         axis.set_yticks(range(len(values)), values)
@@ -102,8 +103,7 @@ def seeds_by_place(values: Mapping[str, Tensor], half_widths: Mapping[str, Tenso
         axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel(label)
-    if len(levels) > 1:
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=len(levels),
-                      loc="outside lower center")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=len(levels) + 2, columnspacing=1,
+                  handletextpad=0.5, loc="outside lower center")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

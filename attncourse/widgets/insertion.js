@@ -17,7 +17,7 @@ function draw(svg, { width, state, data, shape, meta, controls }) {
     const side = Math.min(20, (width - 20) / network.layers[s] - 6);
     const note = blocks ? `, ${blocks} × ${controls[1].options[state.block]}` : "";
     add(svg, "text", { x: 0, y, class: blocks ? "strong" : "quiet" },
-      `Stage ${s + 1}: ${64 * 2 ** s * network.expansion} channels${note}`);
+      `Stage ${s + 1}: ${meta.widths[state.network][state.place][s]}${note}`);
     for (let n = 0; n < network.layers[s]; n++) {
       const x = 4 + n * (side + 6);
       add(svg, "rect", { x, y: y + 10, width: side, height: side, class: "frame" });

@@ -88,6 +88,11 @@ def places(architecture: Architecture, stage: int, place: str) -> list[int]:
     return [before if place == "pre" and number == 0 else channels for number in range(architecture.layers[stage])]
 
 
+def widths(architecture: Architecture, stage: int, place: str) -> str:
+    """The channels at a place in words: where the first block of the stage gets a narrower map, both numbers."""
+    return ", then ".join(map(str, dict.fromkeys(places(architecture, stage, place)))) + " channels"
+
+
 def stage_costs(architecture: Architecture, block: str, place: str) -> list[StageInsertion]:
     """What a block at a place adds to each of the four stages.
 
@@ -96,8 +101,8 @@ def stage_costs(architecture: Architecture, block: str, place: str) -> list[Stag
     """
     if block not in BLOCKS:
         raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
-    widths = [places(architecture, stage, place) for stage in range(4)]
-    return [StageInsertion(len(each), sum(map(BLOCKS[block], each))) for each in widths]
+    maps = [places(architecture, stage, place) for stage in range(4)]
+    return [StageInsertion(len(each), sum(map(BLOCKS[block], each))) for each in maps]
 
 
 def share_of(added: int, architecture: Architecture) -> str:
@@ -135,7 +140,9 @@ class InsertionExplorer(CourseWidget):
                    "place": position(list(PLACES), place, "place"),
                    "stages": position(list(STAGE_SETS), stages, "stages")},
             data=np.array(costs),  # (networks, blocks, places, 4 stages, 2), exact in float32: below 2**24
-            meta={"networks": [each._asdict() for each in ARCHITECTURES], "sets": list(map(list, STAGE_SETS.values()))},
+            meta={"networks": [each._asdict() for each in ARCHITECTURES], "sets": list(map(list, STAGE_SETS.values())),
+                  "widths": [[[widths(each, stage, where) for stage in range(4)] for where in PLACES]
+                             for each in ARCHITECTURES]},
         )
 
     def chosen_costs(self, state: Mapping[str, int]) -> tuple[Architecture, str, list[StageInsertion]]:
@@ -160,7 +167,8 @@ class InsertionExplorer(CourseWidget):
         added = sum(cost.parameters for cost in costs)
         figure = Figure(figsize=(7.6, 2.9), layout="constrained")
         axes = figure.subplots()
-        names = [f"Stage {s + 1}\n{64 * 2**s * architecture.expansion} channels" for s in range(4)]
+        where = PLACES[self.state["place"]]
+        names = [f"Stage {s + 1}\n{widths(architecture, s, where)}" for s in range(4)]
         drawn = axes.barh(names, [cost.parameters for cost in costs], color=UP, height=0.5)
         axes.bar_label(drawn, [f"{cost.parameters:,}, for {cost.blocks} × {block}" if cost.blocks else "–"
                                for cost in costs], padding=4)

@@ -28,8 +28,9 @@ class Cut(NamedTuple):
 
 
 def as_bytes(one_map: np.ndarray) -> np.ndarray:
-    """A map that is not negative, as uint8: 255 is its maximum."""
-    return np.round(255 * (one_map / (one_map.max() or 1))).astype(np.uint8)
+    """A map that is not negative, as uint8: 255 is its maximum. A map that is 0 everywhere counts as flat."""
+    highest = one_map.max()
+    return np.round(255 * (one_map / highest if highest > 0 else np.ones_like(one_map))).astype(np.uint8)
 
 
 def cut(values: np.ndarray, mask: np.ndarray, percent: int) -> Cut:
@@ -41,8 +42,8 @@ def cut(values: np.ndarray, mask: np.ndarray, percent: int) -> Cut:
 
 def checked(images: "Tensor | np.ndarray", masks: "Tensor | np.ndarray", names: Sequence[str],
             maps: Mapping[str, Sequence["Tensor | np.ndarray"]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (N, S, S, 3), masks (N, S, S) and maps (K, P, N, S, S), all uint8, or a ValueError that says what is
-    wrong."""
+    """Images (N, S, S, 3), uint8, masks (N, S, S), bool, and maps (K, P, N, S, S), uint8, or a ValueError that says
+    what is wrong."""
     pictures, objects = np.asarray(images), np.asarray(masks)
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3:
         raise ValueError(f"images must be uint8 (N, 3, S, S), got {pictures.dtype} {pictures.shape}")
@@ -57,8 +58,11 @@ def checked(images: "Tensor | np.ndarray", masks: "Tensor | np.ndarray", names: 
     for name, places in maps.items():
         for place, each in enumerate(places, 1):
             each = np.asarray(each)
-            if each.shape != shape or each.min() < 0:
-                raise ValueError(f"{name}, place {place}: a map must be {shape} and not negative, got {each.shape}")
+            if each.shape != shape:
+                raise ValueError(f"{name}, place {place}: a map must be {shape}, got {each.shape}")
+            if not np.isfinite(each).all() or each.min() < 0:
+                raise ValueError(f"{name}, place {place}: a map must be finite and not negative, its lowest value is "
+                                 f"{each.min():.3g}")
     values = np.array([[[as_bytes(np.asarray(one_map, dtype=float)) for one_map in place] for place in places]
                        for places in maps.values()])
     return pictures.transpose(0, 2, 3, 1), objects, values
@@ -85,7 +89,7 @@ class MapScores(CourseWidget):
         self._names, self._kinds = list(names), list(maps)
         self._places = self._values.shape[1]
         self._areas = self._masks.mean((1, 2))
-        self._energies = (self._values * self._masks).sum((3, 4)) / np.maximum(self._values.sum((3, 4), dtype=int), 1)
+        self._energies = (self._values * self._masks).sum((3, 4)) / self._values.sum((3, 4), dtype=int)
         self._cuts = [[[[cut(one_map, mask, percent) for percent in THRESHOLDS]
                         for one_map, mask in zip(place, self._masks)] for place in kind] for kind in self._values]
         super().__init__(
@@ -109,8 +113,9 @@ class MapScores(CourseWidget):
     def describe(self, state: Mapping[str, int]) -> str:
         scene, kind, place = state["scene"], state["map"], state["place"]
         each, size = self._cuts[kind][place][scene][state["threshold"]], int(self._masks[scene].sum())
+        pixels = "1 pixel" if each.region == 1 else f"{each.region} pixels"
         return (f"{self._names[scene].capitalize()}, {self._kinds[kind]}, place {place + 1}, cut at "
-                f"{THRESHOLDS[state['threshold']]} %: {each.region} pixels, the object {size}, both {each.both}: IoU "
+                f"{THRESHOLDS[state['threshold']]} %: {pixels}, the object {size}, both {each.both}: IoU "
                 f"{each.iou:.2f}. Energy {100 * self._energies[kind, place, scene]:.0f} %, flat "
                 f"{100 * self._areas[scene]:.0f} %.")
 

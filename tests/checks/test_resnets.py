@@ -41,6 +41,9 @@ START_WRONG = {
     "clamped": [lambda gate, alpha: (1 + alpha * (gate - 1)).clip(0, 1),
                 lambda gate, alpha: torch.clamp(1 + alpha * (gate - 1), max=1.0)],
     "half-mixture": [lambda gate, alpha: 1 - alpha + gate],
+    "subtracted-gate": [lambda gate, alpha: torch.sub(1, gate.mul(alpha))],
+    "added-alpha": [lambda gate, alpha: torch.add(gate, alpha), lambda gate, alpha: (1 + gate) + alpha],
+    "switch": [lambda gate, alpha: torch.ones_like(gate) if alpha == 0 else gate],
     "detached-gate": [lambda gate, alpha: 1 + alpha * (gate.data - 1)],
     "fixed-alpha": [lambda gate, alpha: 1 + float(alpha) * (gate - 1)],
     "returned-nothing": [lambda gate, alpha: None],
@@ -89,9 +92,14 @@ ADDS_WRONG = {
     "expansion-ignored": [lambda layers, e, r: in_a_loop(layers, 1, r)],
     "reduced-base-width": [lambda layers, e, r: counted(hidden=lambda C, r: max(1, C // e // r))(layers, e, r)],
     "multiplied-by-expansion": [lambda layers, e, r: in_a_loop(layers, 1, r) * e],
+    "stages-from-1": [counted(width=lambda s: 64 * 2 ** (s + 1))],
     "same-width": [counted(width=lambda s: 64)],
     "no-biases": [counted(of_block=lambda C, h: 2 * C * h)],
     "one-bias": [counted(of_block=lambda C, h: 2 * C * h + C), counted(of_block=lambda C, h: 2 * C * h + h)],
+    "equal-biases": [counted(of_block=lambda C, h: 2 * C * h + 2 * C), counted(of_block=lambda C, h: 2 * (C + 1) * h)],
+    "biases-per-stage": [lambda layers, e, r: counted(of_block=lambda C, h: 2 * C * h)(layers, e, r)
+                         + in_a_loop([1] * len(layers), e, r)
+                         - counted(of_block=lambda C, h: 2 * C * h)([1] * len(layers), e, r)],
     "one-layer": [counted(of_block=lambda C, h: C * h + h)],
     "blocks-ignored": [counted(times=lambda n: 1)],
     "blocks-squared": [counted(times=lambda n: n * n)],
@@ -174,6 +182,12 @@ def all_norms(block, name, attention):
             behind(block, child, attention)
 
 
+def last_two(block, name, attention):
+    behind(block, "bn2", attention)
+    if name == "bn3":
+        behind(block, "bn3", attention)
+
+
 def whole_blocks(model, attention):
     for stage in (model.layer1, model.layer2):
         for i in range(len(stage)):
@@ -206,7 +220,13 @@ AFTER_WRONG = {
     "after-stage": [stages_only],
     "first-norm": [each_block(lambda block, name, attention: behind(block, "bn1", attention))],
     "always-bn2": [each_block(of_bn2)],
+    "bn2-and-bn3": [each_block(last_two)],
     "every-norm": [each_block(all_norms)],
+    "attention-not-called": [
+        each_block(lambda block, name, attention: setattr(block, name, attention)),
+        each_block(lambda block, name, attention: setattr(block, name, nn.Sequential(getattr(block, name), attention))),
+    ],
+    "training-mode": [lambda model, attention: named_bn(model.train(), attention)],
     "every-norm-of-model": [norms_of_model],
     "downsample-too": [each_block(both)],
     "before-norm": [each_block(lambda block, name, attention: setattr(block, name, nn.Sequential(
@@ -304,6 +324,29 @@ def in_order(model, state):
             own.copy_(value)
 
 
+def in_order_without_attention(model, state):
+    names = [key for key in model.state_dict() if "attention" not in key]
+    if len(names) != len(state):
+        raise ValueError("another number of tensors")
+    model.load_state_dict(dict(zip(names, state.values())), strict=False)
+
+
+def no_counters(model, state):
+    by_dictionary(model, {key: value for key, value in state.items()} | {
+        key.replace(".layer.", "."): value for key, value in model.state_dict().items() if "num_batches" in key})
+
+
+def behind_norms(model, state):
+    own = model.state_dict()
+    new = {key: value for key, value in own.items() if ".attention." in key}
+    for key, value in state.items():
+        for norm in (".bn2.", ".bn3."):
+            if key.replace(norm, f"{norm}layer.") in own:
+                key = key.replace(norm, f"{norm}layer.")
+        new[key] = value
+    model.load_state_dict(new)
+
+
 def taken_out(model, state):
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -341,6 +384,9 @@ LOAD_WRONG = {
     "extra-accepted": [only_what_the_model_has],
     "parameters-only": [parameters],
     "by-order": [in_order],
+    "order-not-names": [in_order_without_attention],
+    "counters-skipped": [no_counters],
+    "norms-only": [behind_norms],
     "nothing-loaded": [lambda model, state: model.state_dict().update(state)],
     "attention-lost": [taken_out],
     "attention-overwritten": [ones],
@@ -352,6 +398,14 @@ LOAD_WRONG = {
 
 def test_load_plain(tells_apart):
     tells_apart(load_plain, LOAD_RIGHT, LOAD_WRONG)
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (behind_norms, "The model misses layer1.layer.0.conv1.weight, and has nothing of the name layer1.0.conv1.weight."),
+    (no_counters, "bn1.num_batches_tracked, layer1.0.bn1.num_batches_tracked and 6 more not from the state"),
+])
+def test_tensors_are_named(answer, says):
+    assert says in load_plain(answer).message
 
 
 # --- freeze ----------------------------------------------------------------------------------------------------------
@@ -436,6 +490,8 @@ FREEZE_WRONG = {
     "statistics-move": [lambda model: fixed(model, True)],
     "mode-as-it-came": [requires_grad_only],
     "all-in-eval": [lambda model: fixed(model, False)],
+    "whole-place-in-training": [changed(lambda model: [
+        module.train() for module in model.modules() if isinstance(module, WithAttention)])],
     "batch-statistics": [still],
     "gradients-left-on": [gradients_on],
     "attention-frozen": [trains("fc.")],
@@ -446,13 +502,21 @@ FREEZE_WRONG = {
     "returned-all": [changed(lambda model: None, lambda model, trained: list(model.parameters()))],
     "returned-names": [changed(lambda model: None, lambda model, trained: [
         name for name, p in model.named_parameters() if p.requires_grad])],
-    "no-list": [changed(lambda model: None, lambda model, trained: None)],
+    "returned-pairs": [changed(lambda model: None, lambda model, trained: [
+        (name, p) for name, p in model.named_parameters() if p.requires_grad])],
+    "returned-set": [lambda model: set(by_name(model))],
+    "returned-optimiser": [lambda model: torch.optim.SGD(by_name(model), lr=0.1)],
+    "no-list": [changed(lambda model: None, lambda model, trained: None), lambda model: by_name(model) and model],
     "crashed": [lambda model: [p.requires_grad_() for p in model.classifier.parameters()]],
 }
 
 
 def test_freeze(tells_apart):
     tells_apart(freeze, FREEZE_RIGHT, FREEZE_WRONG)
+
+
+def test_what_is_returned_instead_of_a_list_is_said_once():
+    assert freeze(lambda model: by_name(model) and None).message.count("Return a list") == 1
 
 
 # --- two mistakes, and the small network itself ----------------------------------------------------------------------

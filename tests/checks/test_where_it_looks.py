@@ -41,6 +41,8 @@ ENERGY_WRONG = {
     "squared": [lambda m, mask: m[mask].square().sum() / m.square().sum()],
     "positive-pixels": [lambda m, mask: (m[mask] > 0).sum() / (m > 0).sum()],
     "one-axis-only": [lambda m, mask: torch.where(mask, m, 0).sum(0) / m.sum(0)],
+    "per-cent": [lambda m, mask: 100 * m[mask].sum() / m.sum()],
+    "minus-area": [lambda m, mask: m[mask].sum() / m.sum() - mask.double().mean().float()],
     "softmax": [lambda m, mask: F.softmax(m.flatten(), 0)[mask.flatten()].sum()],
     "wrong-shape": [lambda m, mask: (m * mask).sum() / m.sum(0)],
     "returned-nothing": [lambda m, mask: None],
@@ -84,7 +86,34 @@ def place(maps):
     return rows.tolist(), columns.tolist()
 
 
-POINTING_RIGHT = [pointing_by_loop, pointing_by_flat, lambda maps, masks: package.pointing_game(maps, masks)]
+def by_pooling(masks, tolerance):
+    return F.max_pool2d(masks.float(), 2 * tolerance + 1, 1, tolerance) > 0
+
+
+def by_distance(masks, tolerance):
+    rows, columns = torch.meshgrid(*map(torch.arange, masks.shape[1:]), indexing="ij")
+    near = [[(rows - i).abs().maximum((columns - j).abs()) <= tolerance for i, j in mask.nonzero()] for mask in masks]
+    return torch.stack([torch.stack(each).any(0) for each in near])
+
+
+def within(answer, how=by_pooling):
+    """An answer of two arguments, given masks that are wider by the tolerance."""
+    return lambda maps, masks, tolerance: answer(maps, how(masks, tolerance))
+
+
+def in_float64(maps, masks):
+    over = package.over_picture(maps, masks.shape[1:])
+    highest = (over == over.amax((1, 2), keepdim=True)).double()
+    return (highest * masks).sum((1, 2)) / highest.sum((1, 2))
+
+
+def nearly(laid, masks, rtol):
+    found = torch.isclose(laid, laid.amax((1, 2))[:, None, None], rtol=rtol).float()
+    return (found * masks).sum((1, 2)) / found.sum((1, 2))
+
+
+POINTING_RIGHT = [within(pointing_by_loop), within(pointing_by_flat, by_distance), within(in_float64),
+                  within(package.pointing_game)]
 POINTING_WRONG = {
     "first-of-ties": [lambda maps, masks: masks.flatten(1).gather(
         1, over(maps, masks).flatten(1).argmax(1, keepdim=True))[:, 0].float(),
@@ -106,6 +135,12 @@ POINTING_WRONG = {
     "aligned-corners": [lambda maps, masks: package.pointing_game(
         F.interpolate(maps[:, None], masks.shape[1:], mode="bilinear", align_corners=True)[:, 0], masks)],
     "energy": [lambda maps, masks: (over(maps, masks) * masks).flatten(1).sum(1) / over(maps, masks).flatten(1).sum(1)],
+    "bicubic": [lambda maps, masks: package.pointing_game(
+        F.interpolate(maps[:, None], masks.shape[1:], mode="bicubic")[:, 0], masks)],
+    "nearly-highest": [lambda maps, masks: nearly(over(maps, masks), masks, 5e-2),
+                       lambda maps, masks: nearly(over(maps, masks), masks, 1e-3)],
+    "sizes-differ": [lambda maps, masks: ((maps == maps.flatten(1).amax(1)[:, None, None]) * masks).sum((1, 2))
+                     / (maps == maps.flatten(1).amax(1)[:, None, None]).sum((1, 2))],
     "product": [lambda maps, masks: ((over(maps, masks) * masks).flatten(1).amax(1)
                                      == over(maps, masks).flatten(1).amax(1)).float()],
     "absolute": [lambda maps, masks: package.pointing_game(maps.abs(), masks)],
@@ -118,13 +153,42 @@ POINTING_WRONG = {
 
 
 def test_pointing_game(tells_apart):
-    tells_apart(pointing_game, POINTING_RIGHT, POINTING_WRONG)
+    tells_apart(pointing_game, POINTING_RIGHT,
+                {cause: list(map(within, answers)) for cause, answers in POINTING_WRONG.items()})
+
+
+def test_the_tolerance(tells_apart):
+    def pooled(maps, masks, window, padding):
+        return package.pointing_game(maps, F.max_pool2d(masks.float(), window, 1, padding) > 0)
+
+    def by_norm(maps, masks, k, p):
+        near = [torch.cdist(torch.ones(masks.shape[1:]).nonzero().double(), mask.nonzero().double(), p=p).amin(1) <= k
+                for mask in masks]
+        return package.pointing_game(maps, torch.stack(near).view_as(masks))
+
+    def widened(maps, masks, k):
+        laid = over(maps, masks)
+        highest = F.max_pool2d((laid == laid.amax((1, 2), keepdim=True)).float(), 2 * k + 1, 1, k)
+        return (highest * masks).sum((1, 2)) / highest.sum((1, 2))
+
+    tells_apart(pointing_game, [lambda maps, masks, k: pooled(maps, masks, 2 * k + 1, k)], {
+        "tolerance-ignored": [lambda maps, masks, k: package.pointing_game(maps, masks)],
+        "tolerance-too-small": [lambda maps, masks, k: pooled(maps, masks, 2 * max(k, 1) - 1, max(k, 1) - 1)],
+        "tolerance-too-large": [lambda maps, masks, k: pooled(maps, masks, 2 * k + 3, k + 1),
+                                lambda maps, masks, k: pooled(maps, masks, 4 * k + 1, 2 * k)],
+        "round-tolerance": [lambda maps, masks, k: by_norm(maps, masks, k, 2)],
+        "steps": [lambda maps, masks, k: by_norm(maps, masks, k, 1)],
+        "one-axis-tolerance": [lambda maps, masks, k: pooled(maps, masks, (1, 2 * k + 1), (0, k)),
+                               lambda maps, masks, k: pooled(maps, masks, (2 * k + 1, 1), (k, 0))],
+        "widened-highest": [widened],
+        "wrong-arguments": [lambda maps, masks: package.pointing_game(maps, masks)],
+    })
 
 
 def test_a_mask_made_as_small_as_the_map_is_told():
     def shrunk_mask(maps, masks):
         return package.pointing_game(maps, F.adaptive_max_pool2d(masks[:, None].float(), maps.shape[1:])[:, 0].bool())
-    result = pointing_game(shrunk_mask)
+    result = pointing_game(within(shrunk_mask))
     assert result.cause == "shrunk-mask"
     assert "stretch the map" in result.message
 
@@ -133,7 +197,7 @@ def test_two_mistakes_in_the_pointing_game_get_one_of_their_names():
     def answer(maps, masks):  # the batch's highest value, and any of its places
         laid = over(maps, masks)
         return ((laid == laid.max()) & masks).flatten(1).any(1)
-    result = pointing_game(answer)
+    result = pointing_game(within(answer))
     assert result.status == "failed"
     assert result.cause in ("highest-of-batch", "any-of-ties", "wrong-dtype")
     assert "Expected" in result.message
@@ -192,6 +256,12 @@ OVERLAP_WRONG = {
     "of-the-object": [lambda maps, masks, t: areas(maps, masks, t)[0] / masks.flatten(1).sum(1)],
     "of-the-region": [lambda maps, masks, t: areas(maps, masks, t)[0]
                       / (areas(maps, masks, t)[1] - masks.flatten(1).sum(1))],
+    "exclusive-or": [lambda maps, masks, t: two_counts(maps >= maps.amax((1, 2), keepdim=True) * t, masks)[0]
+                     / torch.logical_xor(maps >= maps.amax((1, 2), keepdim=True) * t, masks).flatten(1).sum(1)],
+    "smaller-area": [lambda maps, masks, t: areas(maps, masks, t)[0] / torch.minimum(
+        areas(maps, masks, t)[1] - masks.flatten(1).sum(1), masks.flatten(1).sum(1))],
+    "threshold-fixed": [lambda maps, masks, t: package.iou(maps, masks)],
+    "one-minus-threshold": [lambda maps, masks, t: package.iou(maps, masks, 1 - t)],
     "below": [lambda maps, masks, t: jaccard(~(maps >= maps.amax((1, 2), keepdim=True) * t), masks)],
     "maximum-of-rows": [lambda maps, masks, t: jaccard(maps >= maps.max(2, keepdim=True).values * t, masks)],
     "averaged-batch": [lambda maps, masks, t: package.iou(maps, masks, t).mean()],
@@ -233,7 +303,12 @@ LAY_RIGHT = [
     lambda m, h, w, margin: package.over_picture(m.double(), (h, w), margin).to(m.dtype),
 ]
 LAY_WRONG = {
-    "whole-picture": [lambda m, h, w, margin: stretched(m, h, w)],
+    "whole-picture": [lambda m, h, w, margin: stretched(m, h, w),
+                      lambda m, h, w, margin: package.over_picture(m, (h, w))],
+    "mirrored-margin": [
+        lambda m, h, w, margin: edged(stretched(m, h - 2 * margin, w - 2 * margin), margin, "reflect"),
+        lambda m, h, w, margin: edged(stretched(m, h - 2 * margin, w - 2 * margin), margin, "circular")],
+    "bicubic": [lambda m, h, w, margin: edged(stretched(m, h - 2 * margin, w - 2 * margin, mode="bicubic"), margin)],
     "zero-margin": [lambda m, h, w, margin: F.pad(stretched(m, h - 2 * margin, w - 2 * margin), [margin] * 4)],
     "no-margin-added": [lambda m, h, w, margin: stretched(m, h - 2 * margin, w - 2 * margin)],
     "one-side-only": [lambda m, h, w, margin: edged(stretched(m, h - margin, w - margin), margin)],
@@ -297,23 +372,51 @@ INTERVAL_WRONG = {
         (one - other).mean(), t * (one - other).std() / len(one)**0.5)],
     "mean-of-places": [lambda one, other, t: (
         (one.mean(1) - other.mean(1)).mean(), t * (one.mean(1) - other.mean(1)).std() / len(one)**0.5)],
-    "ends": [lambda one, other, t: tuple(
-        (one - other).mean(0) + sign * t * (one - other).std(0) / len(one)**0.5 for sign in (-1, 1))],
     "root-of-places": [lambda one, other, t: (
         (one - other).mean(0), t * (one - other).std(0) / one.shape[1]**0.5)],
-    "swapped-results": [lambda one, other, t: (t * (one - other).std(0) / len(one)**0.5, (one - other).mean(0))],
-    "wrong-type": [lambda one, other, t: torch.stack([(one - other).mean(0), (one - other).std(0)])],
+    "fixed-quantile": [lambda one, other, t: ((one - other).mean(0), 2.776 * (one - other).std(0) / len(one)**0.5)],
+    "root-of-n-minus-1": [lambda one, other, t: (
+        (one - other).mean(0), t * (one - other).std(0) / (len(one) - 1)**0.5)],
+    "five-fixed": [lambda one, other, t: ((one - other).mean(0), t * (one - other).std(0) / 5**0.5)],
+    "sorted": [lambda one, other, t: interval_by_loop(one.sort(dim=0).values, other.sort(dim=0).values, t)],
     "mutated-input": [lambda one, other, t: (one.sub_(other).mean(0), t * one.std(0) / len(one)**0.5)],
 }
 
 
+def with_clear(answer):
+    """An answer of two results, and where the interval is clear of 0."""
+    return lambda one, other, t: (lambda mean, half: (mean, half, mean.abs() > half))(*answer(one, other, t))
+
+
 def test_paired_interval(tells_apart):
-    tells_apart(paired_interval, INTERVAL_RIGHT, INTERVAL_WRONG)
+    tells_apart(paired_interval, list(map(with_clear, INTERVAL_RIGHT)),
+                {cause: list(map(with_clear, answers)) for cause, answers in INTERVAL_WRONG.items()})
+
+
+def test_what_is_clear(tells_apart):
+    right = interval_by_loop
+
+    def mean_half(one, other, t):
+        mean, half = right(one, other, t)
+        return mean, half, (mean - half > 0) | (mean + half < 0)
+
+    tells_apart(paired_interval, [mean_half, lambda one, other, t: list(mean_half(one, other, t))], {
+        "clear-above-only": [lambda one, other, t: (*right(one, other, t), right(one, other, t)[0] > right(
+            one, other, t)[1])],
+        "contains-0": [lambda one, other, t: (*right(one, other, t), ~mean_half(one, other, t)[2])],
+        "clear-by-standard-error": [lambda one, other, t: (*right(one, other, t), mean_half(one, other, 1)[2])],
+        "clear-left-out": [right],
+        "one-answer-for-all": [lambda one, other, t: (*right(one, other, t), mean_half(one, other, t)[2].all())],
+        "ends": [lambda one, other, t: (mean_half(one, other, t)[0] - mean_half(one, other, t)[1], sum(
+            right(one, other, t)), mean_half(one, other, t)[2])],
+        "swapped-results": [lambda one, other, t: (*right(one, other, t)[::-1], mean_half(one, other, t)[2])],
+        "wrong-type": [lambda one, other, t: torch.stack(right(one, other, t))],
+    })
 
 
 def test_a_wrong_spread_and_a_wrong_quantile_together_get_an_answer():
-    result = paired_interval(lambda one, other, t: (
-        (one - other).mean(0), 1.96 * (one - other).std(0, unbiased=False) / len(one)**0.5))
+    result = paired_interval(with_clear(lambda one, other, t: (
+        (one - other).mean(0), 1.96 * (one - other).std(0, unbiased=False) / len(one)**0.5)))
     assert result.status == "failed"
     assert "Expected" in result.message
 

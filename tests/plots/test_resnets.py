@@ -22,7 +22,7 @@ def test_the_places_are_those_of_the_package_and_each_stands_once():
     assert places().get_size_inches()[0] <= 7.5
     words = texts(places())
     assert [words.count(place) for place in PLACEMENTS] == [1] * len(PLACEMENTS)
-    assert {"conv", "BN", "ReLU", "+", "shortcut", "branch $F$"} <= set(words)
+    assert {"conv", "BN", "ReLU", "+", "shortcut", "downsample", "branch $F$"} <= set(words)
 
 
 def test_the_places_stand_in_the_order_of_the_forward_pass():
@@ -30,6 +30,7 @@ def test_the_places_stand_in_the_order_of_the_forward_pass():
     for text in branch.texts:
         after[text.get_text()] = text.get_position()
     assert after["pre"][0] < after["standard"][0] < after["+"][0] < after["post"][0]
+    assert after["downsample"][0] < after["identity"][0] < after["+"][0]
     assert after["pre"][1] == after["standard"][1] > after["+"][1] > after["identity"][1]
 
 

@@ -78,4 +78,6 @@ def test_seeds_and_their_interval_at_each_place():
         np.testing.assert_allclose(bar, [[place + 4 - (place + 1), 0], [place + 4 + place + 1, 0]])
         assert [line.get_xdata()[0] for line in axis.lines if line.get_label() in ("flat", "hill")] == [place + 5, 9]
         assert axis.get_title(loc="left") == f"place {place + 1}"
-    assert {"SAM", "BAM", "flat", "hill", "finding", "energy in %"} <= set(texts(figure))
+    assert {"SAM", "BAM", "finding", "energy in %"} <= set(texts(figure))
+    key, = figure.legends
+    assert sorted(text.get_text() for text in key.get_texts()) == ["flat", "hill", "mean, 95 % interval", "one seed"]

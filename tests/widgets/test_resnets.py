@@ -22,6 +22,7 @@ from attncourse.widgets.resnets import (
     InsertionExplorer,
     places,
     stage_costs,
+    widths,
 )
 
 FACTORIES = {"SE": SEBlock, "ECA": ECA, "CBAM": CBAM, "BAM": BAM, "SAM": lambda channels: SpatialAttention(),
@@ -81,6 +82,19 @@ def test_the_front_end_gets_every_cost_exactly():
             ARCHITECTURES[n], list(BLOCKS)[b], PLACES[p])]
     assert widget.meta["sets"] == [list(chosen) for chosen in STAGE_SETS.values()]
     assert [each["parameters"] for each in widget.meta["networks"]] == [each.parameters for each in ARCHITECTURES]
+
+
+@pytest.mark.parametrize(("architecture", "stage", "place", "words"), [
+    (RESNET50, 3, "standard", "2048 channels"), (RESNET50, 3, "pre", "1024, then 2048 channels"),
+    (RESNET50, 0, "pre", "64, then 256 channels"), (RESNET18, 0, "pre", "64 channels"),
+    (RESNET18, 1, "pre", "64, then 128 channels"), (RESNET18, 1, "stage", "128 channels"),
+])
+def test_where_the_first_map_is_narrower_both_widths_are_said(architecture, stage, place, words):
+    assert widths(architecture, stage, place) == words
+    sent = InsertionExplorer().meta["widths"]
+    assert sent[ARCHITECTURES.index(architecture)][PLACES.index(place)][stage] == words
+    picture = InsertionExplorer(architecture.name, place=place).picture()
+    assert f"Stage {stage + 1}\n{words}" in [tick.get_text() for tick in picture.axes[0].get_yticklabels()]
 
 
 def test_the_summary_says_what_is_put_in():

@@ -52,7 +52,7 @@ def test_a_cut_by_hand():
 
 def test_bytes_keep_the_share_of_the_maximum():
     np.testing.assert_array_equal(as_bytes(np.array([[0.0, 0.2, 0.4]])), [[0, 128, 255]])
-    np.testing.assert_array_equal(as_bytes(np.zeros((1, 2))), [[0, 0]])
+    np.testing.assert_array_equal(as_bytes(np.zeros((1, 2))), [[255, 255]])
 
 
 def test_the_overlay_has_a_colour_for_each_part():
@@ -111,9 +111,15 @@ def test_controls_are_native_and_labelled(widget):
     assert repr(widget) == "<MapScores widget: scene = red star, map = SAM, place = 3, threshold = 50 %>"
 
 
-def test_a_map_of_zeros_is_no_error():
+def test_a_map_of_zeros_counts_as_flat():
     zero = MapScores(IMAGES, MASKS, NAMES, {"SAM": [np.zeros((2, 8, 8))]})
-    assert "0 pixels, the object 9, both 0: IoU 0.00. Energy 0 %" in zero.summary
+    assert "64 pixels, the object 9, both 9: IoU 0.14. Energy 14 %, flat 14 %" in zero.summary
+
+
+def test_one_pixel_is_not_pixels():
+    point = np.zeros((2, 8, 8))
+    point[:, 2, 2] = 1
+    assert ": 1 pixel, the object 9, both 1: IoU 0.11." in MapScores(IMAGES, MASKS, NAMES, {"SAM": [point]}).summary
 
 
 def test_the_state_of_the_chapters_widget_stays_small():
@@ -132,8 +138,9 @@ def test_the_state_of_the_chapters_widget_stays_small():
     ({"names": NAMES[:1]}, "names must name 2 images, got 1"),
     ({"maps": {}}, "as many places for each name, got {}"),
     ({"maps": {"SAM": MAPS["SAM"], "BAM": MAPS["SAM"][:1]}}, "got {'SAM': 3, 'BAM': 1}"),
-    ({"maps": {"SAM": [np.ones((2, 4, 4))]}}, r"SAM, place 1: a map must be \(2, 8, 8\) .* got \(2, 4, 4\)"),
-    ({"maps": {"SAM": [-np.ones((2, 8, 8))]}}, "SAM, place 1: .* not negative"),
+    ({"maps": {"SAM": [np.ones((2, 4, 4))]}}, r"SAM, place 1: a map must be \(2, 8, 8\), got \(2, 4, 4\)"),
+    ({"maps": {"SAM": [-np.ones((2, 8, 8))]}}, "SAM, place 1: .* not negative, its lowest value is -1"),
+    ({"maps": {"SAM": [np.full((2, 8, 8), np.nan)]}}, "SAM, place 1: a map must be finite"),
 ])
 def test_bad_input_is_one_line_that_says_what_is_wrong(changes, message):
     given = {"images": IMAGES, "masks": MASKS, "names": NAMES, "maps": MAPS} | changes
