@@ -15,7 +15,8 @@ function draw(svg, { width, state, data, shape, meta, controls }) {
   costs.forEach(([blocks, parameters], s) => {
     const y = 14 + 80 * s;
     const side = Math.min(20, (width - 20) / network.layers[s] - 6);
-    const note = blocks ? `, ${blocks} × ${controls[1].options[state.block]}` : "";
+    const name = width < 400 ? "" : ` ${controls[1].options[state.block]}`; // on a phone the control above says it
+    const note = blocks ? `, ${blocks} ×${name}` : "";
     add(svg, "text", { x: 0, y, class: blocks ? "strong" : "quiet" },
       `Stage ${s + 1}: ${meta.widths[state.network][state.place][s]}${note}`);
     for (let n = 0; n < network.layers[s]; n++) {
