@@ -47,6 +47,14 @@ def test_the_official_layout_and_split(official, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_rows_stay_rows(official):
+    picture = Image.new("RGB", (9, 7))
+    picture.paste((200, 0, 0), (0, 0, 9, 3))  # the upper part
+    picture.save(official / "Images" / "2.jpg", quality=100)
+    image = load_flickr8k(official, size=8).test.read([0])[0]
+    assert image[0, 0].min() > 150 > 50 > image[0, -1].max()
+
+
 def test_the_kaggle_layout_and_a_random_split(kaggle):
     data, again, other = (load_flickr8k(kaggle, seed=seed) for seed in (None, 0, 1))
     assert data.name == "Flickr8k, random split with seed 0"
