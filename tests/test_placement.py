@@ -64,8 +64,3 @@ def test_the_command_writes_what_it_measured(few, monkeypatch, tmp_path):
     with seeded(1):
         assert study["runs"][1]["parameters"] == count(VARIANTS["SE pre"]())
     assert len(study["runs"][0]["epochs"]) == 1
-
-
-def test_no_data_is_one_line(tmp_path, capsys):
-    assert placement.main(["--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("error: ")

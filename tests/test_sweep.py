@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from attncourse import placement, transfer
 from attncourse.sweep import exit_code, sweep
 
 VARIANTS = {"plain": "make plain", "SE": "make SE"}
@@ -73,3 +74,11 @@ def test_why_a_command_ended_is_one_line(capsys, error, code, line):
     captured = capsys.readouterr()
     assert line in captured.out + captured.err
     assert (captured.out + captured.err).count("\n") == (code > 0)
+
+
+@pytest.mark.parametrize("study", [placement, transfer])
+def test_no_data_is_one_line(study, tmp_path, capsys):
+    assert study.main(["--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: no CIFAR-10 in ")
+    assert error.count("\n") == 1

@@ -104,8 +104,3 @@ def test_the_command_writes_what_it_measured(few, monkeypatch, tmp_path, capsys)
     assert all(study["runs"][1]["alpha"])  # they have left 0
     assert study["images_per_class"] == {"train": 2, "val": 1, "test": 3}
     assert "plain, seed 1" in capsys.readouterr().out
-
-
-def test_no_data_is_one_line(tmp_path, capsys):
-    assert transfer.main(["--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("error: ")

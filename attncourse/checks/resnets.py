@@ -762,8 +762,9 @@ load_plain = Exercise(
         "Print both lists of names: `list(state)` and `list(model.state_dict())`. Which differ, and how?",
         "Where attention is, a `.layer.` stands in the name of the old layer's tensors; those of attention have an "
         "`.attention.`. Keep the latter as the model has them, take the others from `state`, and load strictly.",
-        "Make `names = {key.replace(\".layer.\", \".\"): key for key in model.state_dict() if ...}`, then a dictionary "
-        "with `names.get(key, key)` for each key of `state`, add the model's own attention, and `load_state_dict`.",
+        "Make a dictionary `names` from each key of the model without its `.layer.` parts, "
+        "`key.replace(\".layer.\", \".\")`, to the key itself; leave attention's keys out. Then a dictionary with "
+        "`names.get(key, key)` for each key of `state`, add the model's own attention, and `load_state_dict`.",
     ),
     tested="three models with attention in different places; attention's own weights; a state that lacks a tensor, one "
            "that has too many, one with a wrong name, one in another order; no shared memory",
