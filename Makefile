@@ -45,5 +45,5 @@ lint: setup
 
 lock: setup
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --extra book --extra test pyproject.toml \
+	@$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --extra book --extra test --extra captions pyproject.toml \
 		--no-annotate --no-header --output-file requirements.lock

@@ -1,4 +1,4 @@
-"""What a training run needs to go on after it was killed: one safetensors file, written after each epoch."""
+"""What a training run needs to go on after it was killed: one safetensors file, written as it goes."""
 
 import json
 from pathlib import Path
@@ -11,28 +11,35 @@ from torch import Tensor, nn
 from attncourse.atomic import write_atomic
 
 
-def save_checkpoint(path: Path, run: dict, model: nn.Module, best_weights: dict[str, Tensor], scaler: dict,
-                    order: torch.Generator, progress: dict) -> None:
-    """Store weights, the best weights so far, the random generators and the progress.
+def save_checkpoint(path: Path, run: dict, model: nn.Module, best_weights: dict[str, Tensor], progress: dict,
+                    optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None,
+                    order: torch.Generator | None = None) -> None:
+    """Store weights, the best weights so far, the optimizer's moments, the random generators and the progress.
 
     Args:
         run: what identifies the run; a checkpoint of another one is refused.
-        scaler: of mixed precision, as its state_dict. order: generator of the data order.
         progress: epochs and seconds so far; anything that JSON can hold.
+        scaler: of mixed precision. order: generator of the data order.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best_weights.items()}
-    tensors |= {"random.order": order.get_state(), "random.cpu": torch.get_rng_state()}
+    tensors |= {f"optimizer.{number}.{name}": value for number, moments in optimizer.state_dict()["state"].items()
+                for name, value in moments.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if order is not None:
+        tensors["random.order"] = order.get_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-                   {"run": json.dumps(run), "scaler": json.dumps(scaler), "progress": json.dumps(progress)})
+    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+                   {"run": json.dumps(run), "scaler": json.dumps(scaler.state_dict() if scaler else {}),
+                    "progress": json.dumps(progress)})
     write_atomic(path, content)
 
 
-def load_checkpoint(path: Path, run: dict, model: nn.Module, scaler: torch.amp.GradScaler,
-                    order: torch.Generator) -> tuple[dict[str, Tensor], dict]:
-    """Put everything back as it was after the last stored epoch. Returns the best weights and the progress.
+def load_checkpoint(path: Path, run: dict, model: nn.Module, optimizer: torch.optim.Optimizer,
+                    scaler: torch.amp.GradScaler | None = None,
+                    order: torch.Generator | None = None) -> tuple[dict[str, Tensor], dict]:
+    """Put everything back as it was when it was stored. Returns the best weights and the progress.
 
     Raises:
         ValueError: if the file is damaged or belongs to another run.
@@ -43,12 +50,21 @@ def load_checkpoint(path: Path, run: dict, model: nn.Module, scaler: torch.amp.G
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): delete it to start the run again") from None
-    if stored["run"] != json.loads(json.dumps(run)):
-        raise ValueError(f"{path} belongs to another run: delete it to start this one")
+    wanted = json.loads(json.dumps(run))
+    if stored["run"] != wanted:
+        differ = sorted(key for key in {*stored["run"], *wanted} if stored["run"].get(key) != wanted.get(key))
+        raise ValueError(f"{path} belongs to another run ({', '.join(differ)} differ): delete it to start this one")
     device = next(model.parameters()).device
     model.load_state_dict(part(tensors, "model."))
-    scaler.load_state_dict(stored["scaler"])
-    order.set_state(tensors["random.order"])
+    state = {}
+    for name, value in part(tensors, "optimizer.").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if scaler is not None:
+        scaler.load_state_dict(stored["scaler"])
+    if order is not None:
+        order.set_state(tensors["random.order"])
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -21,6 +21,24 @@ def efficientnet_lite0() -> nn.Module:
     return model.eval()
 
 
+class FixedStatistics(nn.Sequential):
+    """Layers one after the other, in which the given BatchNorms keep their running statistics in training, too.
+
+    Weights and biases of these BatchNorms are still learned. In training mode they would normalise by batches of 20
+    and be tested with a slow average of those.
+    """
+
+    def __init__(self, *layers: nn.Module, norms: list[nn.Module]):
+        super().__init__(*layers)
+        self.norms = norms
+
+    def train(self, mode: bool = True) -> "FixedStatistics":
+        super().train(mode)
+        for norm in self.norms:
+            norm.eval()
+        return self
+
+
 def imagenet_classes() -> list[str]:
     """The names of the 1,000 classes, in the order of the logits."""
     from torchvision.models import ResNet50_Weights

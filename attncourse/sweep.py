@@ -17,7 +17,8 @@ from attncourse.training import TrainConfig, device_name, seeded, train
 
 
 def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds: Sequence[int],
-          run: Callable[[Callable, int], dict], command: Sequence[str]) -> None:
+          run: Callable[[Callable, int], dict], command: Sequence[str],
+          headline: Callable[[dict], str] = lambda run: f"{run['test_accuracy']:.1%}") -> None:
     """Do the runs that the file does not hold yet, and tell of each in a line.
 
     Args:
@@ -25,8 +26,9 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
         conditions: what all runs have in common, JSON values; the file says it, too.
         variants: name -> what makes the network.
         seeds: all variants are run with the first, then with the second, …
-        run: (maker, seed) -> what was measured, with "test_accuracy".
+        run: (maker, seed) -> what was measured.
         command: what repeats the study, up to its seeds.
+        headline: the line says this of a finished run.
 
     Raises:
         ValueError: if the file is no such file or holds runs under other conditions.
@@ -52,7 +54,7 @@ def sweep(path: Path, conditions: dict, variants: Mapping[str, Callable], seeds:
                       "device": device_name(torch.device("cpu")), "date": datetime.date.today().isoformat(),
                       "versions": {"torch": torch.__version__, "attncourse": __version__}}
             write_atomic(path, json.dumps(study, indent=1) + "\n")
-            print(f"{path.stem}, {variant}, seed {seed}: {study['runs'][-1]['test_accuracy']:.1%}", flush=True)
+            print(f"{path.stem}, {variant}, seed {seed}: {headline(study['runs'][-1])}", flush=True)
 
 
 def train_run(make: Callable[[], nn.Module], seed: int, data: ImageData, config: dict) -> tuple[nn.Module, dict]:
@@ -71,7 +73,7 @@ def exit_code(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("Interrupted. What is finished is kept; the same command goes on from there.")
         return 130
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

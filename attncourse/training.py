@@ -175,7 +175,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                 "dtype": str(dtype)}
     with seeded(config.seed):  # dropout
         if checkpoint is not None and checkpoint.exists():
-            weights, stored = load_checkpoint(checkpoint, identity, model, scaler, order)
+            weights, stored = load_checkpoint(checkpoint, identity, model, optimizer, scaler, order)
             epochs, best, seconds_before = stored["epochs"], stored["best"], stored["seconds"]
         try:
             for number in range(len(epochs) + 1, config.epochs + 1):
@@ -191,7 +191,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                     best = number - 1
                 if checkpoint is not None:
                     so_far = {"epochs": epochs, "best": best, "seconds": seconds_before + time.perf_counter() - start}
-                    save_checkpoint(checkpoint, identity, model, weights, scaler.state_dict(), order, so_far)
+                    save_checkpoint(checkpoint, identity, model, weights, so_far, optimizer, scaler, order)
                 if progress:
                     print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
         except KeyboardInterrupt:

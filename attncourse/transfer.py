@@ -20,7 +20,7 @@ from attncourse.backbone import AttentionFactory
 from attncourse.cbam import CBAM
 from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import ImageData, Split, digest
-from attncourse.pretrained import efficientnet_lite0
+from attncourse.pretrained import FixedStatistics, efficientnet_lite0
 from attncourse.resnet import IdentityStart, insert_after
 from attncourse.se import SEBlock
 from attncourse.sweep import exit_code, sweep, train_run
@@ -31,24 +31,6 @@ SIDE = 96  # pixels; CIFAR-10's 32 are enlarged
 STAGES = ("_blocks.2", "_blocks.4", "_blocks.10", "_blocks.15")  # the last blocks at 24, 12, 6 and 3 pixels
 FASTER = 100  # the learning rate of blocks that start at 1, over that of the rest
 CONFIG = {"epochs": 6, "batch_size": 20, "lr": 0.002, "augment": True}
-
-
-class FixedStatistics(nn.Sequential):
-    """Layers one after the other, in which the given BatchNorms keep their running statistics in training, too.
-
-    Weights and biases of these BatchNorms are still learned. In training mode they would normalise by batches of 20
-    and be tested with a slow average of those.
-    """
-
-    def __init__(self, *layers: nn.Module, norms: list[nn.Module]):
-        super().__init__(*layers)
-        self.norms = norms
-
-    def train(self, mode: bool = True) -> "FixedStatistics":
-        super().train(mode)
-        for norm in self.norms:
-            norm.eval()
-        return self
 
 
 def network(attention: AttentionFactory | None = None, layers: tuple[str, ...] = STAGES,

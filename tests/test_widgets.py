@@ -41,6 +41,7 @@ from attncourse.widgets.cbam import CBAMOnPhoto, read_block
 from attncourse.widgets.eca import KernelOnMeans
 from attncourse.widgets.hybrids import OrderExplorer, TableReader
 from attncourse.widgets.resnets import InsertionExplorer
+from attncourse.widgets.sca_cnn import CaptionSteps, Reading
 from attncourse.widgets.se import NETWORKS, RATIOS, ClassGates, ReductionRatio, class_differences, reduction_table
 from attncourse.widgets.where_it_looks import MapScores
 
@@ -280,6 +281,8 @@ NAMES = ["a cat", "a rocket", "a cup", "an astronaut"]
 DRAW = np.random.default_rng(0)
 PLACES = [read_block(generic(CBAM(channels)).eval(), images(4, channels, side, side))
           for channels, side in ((64, 32), (64, 30), (128, 15), (128, 13))]  # those of the course's CNN
+SAID = [Reading((*("a", "man", "in", "a", "hat")[:3 + k], "<end>"), -1.0 - k, DRAW.random((4 + k, 7, 7)),
+                DRAW.random((4 + k, 256)), DRAW.random((4 + k, 256))) for k in range(3)]
 KINDS = {  # how a widget is made, as large as its chapter shows it, and how many bytes its state may take
     "ratio": (ReductionRatio, 60_000),
     "gates": (partial(ClassGates, GATES, CLASSES), 60_000),
@@ -299,6 +302,8 @@ KINDS = {  # how a widget is made, as large as its chapter shows it, and how man
     "scores": (partial(MapScores, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), DRAW.random((4, 32, 32)) > 0.8, NAMES,
                        {name: DRAW.random((4, 4, 32, 32)) for name in "abcde"}), 260_000),
     "insertion": (InsertionExplorer, 100_000),
+    "caption": (partial(CaptionSteps, [photo("astronaut"), photo("chelsea")], NAMES[:2], [SAID, SAID[::-1]], (1, 2, 3)),
+                200_000),
 }
 
 

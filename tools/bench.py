@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import timm.layers
@@ -30,6 +31,9 @@ from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
 from attncourse.cam_sam import ChannelAttention, SpatialAttention
+from attncourse.captioning.decoder import DecoderConfig, beam_search
+from attncourse.captioning.encoder import CHANNELS, photo_captioner
+from attncourse.captioning.training import batch_loss
 from attncourse.cbam import CBAM
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import load_scenes
@@ -37,6 +41,7 @@ from attncourse.eca import ECA
 from attncourse.gradcam import grad_cam
 from attncourse.hybrids import eca_sam
 from attncourse.resnet import SpatialGate, insert_attention
+from attncourse.sca_cnn import SCA
 from attncourse.se import SEBlock
 from attncourse.timing import time_ratio
 from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
@@ -262,6 +267,115 @@ def backbone_cost(seconds: float, samples: int) -> None:
           time_ratio(lambda: forward(with_se), lambda: forward(plain), seconds, samples))
 
 
+class TranscribedSCA(nn.Module):
+    """C-S as its equations say, on (B, C, m), with the weights of an SCA: k × C and k × m tanhs for each word."""
+
+    def __init__(self, attention: SCA):
+        super().__init__()
+        self.channel, self.spatial = attention.parts["channel"], attention.parts["spatial"]
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        V, channel, spatial = x.flatten(2), self.channel, self.spatial  # (B, C, m)
+        C, m = V.shape[1:]
+        outer = torch.einsum("ki,bc->bkc", channel.of_mean.weight, V.mean(2))
+        b = (outer + channel.of_mean.bias[:, None] + channel.of_state(h)[:, :, None]).tanh()  # (B, k, C)
+        beta = (torch.einsum("ik,bkc->bc", channel.score.weight, b) + channel.score.bias).softmax(1) * C
+        V = beta[:, :, None] * V
+        a = (spatial.of_map.weight @ V + spatial.of_map.bias[:, None] + spatial.of_state(h)[:, :, None]).tanh()
+        alpha = (torch.einsum("ik,bkm->bm", spatial.score.weight, a) + spatial.score.bias).softmax(1) * m
+        return (alpha[:, None] * V).view(x.shape)
+
+    def attend(self, x: Tensor, h: Tensor) -> tuple[Tensor, dict]:
+        return self(x, h), {}
+
+
+def captioning(seconds: float, samples: int) -> None:
+    """The decoder's attention against its transcription and the LSTM; the beam search; the memory of training."""
+    d, fast = DecoderConfig.state, compute_dtype(torch.device("cpu"))
+    print("\none step of SCA, C-S, over its transcription (bar for B = 64: 0.33), 7 × 7 positions; ours on a map in "
+          "channels_last, as the captioner has it, the transcription on (B, C, m)")
+    for B, C, k in ((64, 256, 128), (64, 256, 512), (64, 1280, 512), (1, 256, 128), (1, 256, 512), (1, 1280, 512)):
+        sides = [SCA(C, d, k)]
+        sides.append(TranscribedSCA(sides[0]))
+        layouts = dict(zip(sides, (torch.channels_last, torch.contiguous_format)))
+        V, gradient, h = torch.randn(B, C, 7, 7).relu(), torch.randn(B, C, 7, 7), torch.randn(B, d).tanh()
+        h.requires_grad_()
+        maps = {side: V.clone(memory_format=layout).requires_grad_() for side, layout in layouts.items()}
+        gradients = {side: gradient.clone(memory_format=layout) for side, layout in layouts.items()}
+        torch.testing.assert_close(*(side(maps[side], h) for side in sides), rtol=1e-5, atol=1e-5)
+
+        def forward(side, dtype, maps=maps, h=h):
+            with torch.inference_mode():
+                side(maps[side], h)
+
+        def step(side, dtype, maps=maps, h=h, gradients=gradients):
+            maps[side].grad = h.grad = None
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                y = side(maps[side], h)
+            y.backward(gradients[side].to(y.dtype))
+
+        passes = [("forward", forward, torch.float32), ("forward + backward", step, torch.float32)]
+        if B > 1 and fast != torch.float32:
+            passes.append(("forward + backward", step, fast))  # as captioners are trained here
+        for pass_name, run, dtype in passes:
+            ours, theirs = (partial(run, side, dtype) for side in sides)
+            print(f"  {f'B = {B}, C = {C}, k = {k}':26} {pass_name:18} {str(dtype).removeprefix('torch.'):8} "
+                  f"{time_ratio(ours, theirs, seconds, samples)}", flush=True)
+
+    print("\none step of SCA over one of the captioner's LSTM, forward, B = 64, C = 256")
+    lstm = nn.LSTMCell(256 + DecoderConfig.embedding, d)
+    x = torch.rand(64, 256, 7, 7).contiguous(memory_format=torch.channels_last)
+    h, word = torch.randn(64, d).tanh(), torch.randn(64, 256 + DecoderConfig.embedding)
+    for k in (128, 512):
+        attention = SCA(256, d, k)
+        with torch.inference_mode():
+            ratio = time_ratio(lambda: attention(x, h), lambda: lstm(word, (h, h)), seconds, samples)  # noqa: B023
+        print(f"  k = {k:3} {ratio}", flush=True)
+
+    model, maps = untrained_captioner(), torch.rand(100, CHANNELS[-1], 7, 7)
+    ratio = time_ratio(lambda: beam_search(model, maps, 5), lambda: beam_search(model, maps, 1), seconds, samples)
+    print(f"\nbeam search of width 5 over width 1, 100 pictures, 20 words: {ratio} (bar: 6)", flush=True)
+
+    grown = {name: [training_memory(name) for _ in range(3)] for name in ("ours", "transcription")}
+    ours, theirs = (statistics.median(each) for each in grown.values())
+    print(f"\na captioner's training step, 64 captions of 15 words, adds {ours:.0f} MB to the process's peak memory; "
+          f"with the transcription {theirs:.0f} MB: {ours / theirs:.2f} (forward and backward pass in "
+          f"{compute_dtype(torch.device('cpu'))}, medians of 3 fresh processes)", flush=True)
+
+
+def untrained_captioner() -> nn.Module:
+    """A captioner of photographs in eval mode, with as many words as for Flickr8k, that never ends a sentence."""
+    with seeded(0):
+        model = photo_captioner(2539).eval()
+    with torch.no_grad():
+        model.word.bias[0] = -100
+    return model
+
+
+def training_memory(name: str) -> float:
+    """Megabytes by which a first training step raises the peak of what a fresh process holds in memory."""
+    code = f"import bench; print(bench.grown({name!r}))"
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                                cwd=ROOT / "tools").stdout)
+
+
+def grown(name: str) -> float:
+    """What ``training_memory`` runs, on Linux. Two captions come first, so that libraries have what they keep."""
+    def peak() -> float:  # getrusage would count the parent's memory too: it survives the start of a program
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024  # KiB
+
+    model, maps = untrained_captioner().train(), torch.rand(64, CHANNELS[-1], 7, 7)
+    if name == "transcription":
+        model.attended.attentions[0] = TranscribedSCA(model.attended.attentions[0])
+    batch = [(picture, list(range(3, 17))) for picture in range(64)]  # the end is the fifteenth word
+    batch_loss(model, maps, batch[:2]).backward()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = peak()
+    batch_loss(model, maps, batch).backward()
+    return peak() - before
+
+
 def imports() -> None:
     """How much `import attncourse` takes beyond torch, in a fresh interpreter: median of seven pairs."""
     def seconds(statement: str) -> float:
@@ -294,6 +408,7 @@ def main() -> None:
         "backbone": lambda: backbone_cost(options.seconds, options.samples),
         "looking-inside": lambda: looking_inside(options.seconds, options.samples),
         "insertion": lambda: insertion(options.samples),
+        "captioning": lambda: captioning(options.seconds, options.samples),
         "resnet50": lambda: in_resnet50(options.seconds, options.samples, compiled=False),
         "resnet50-compiled": lambda: compiler and in_resnet50(options.seconds, options.samples, compiled=True),
         "imports": imports,

@@ -69,6 +69,14 @@ class Vocabulary:
         self.words = ("<end>", "<start>", "<unknown>", *kept)
         self.numbers = {word: number for number, word in enumerate(self.words)}
 
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Vocabulary":
+        """The vocabulary that had these words, the special ones among them."""
+        vocabulary = cls(["word"])
+        vocabulary.words = tuple(words)
+        vocabulary.numbers = {word: number for number, word in enumerate(words)}
+        return vocabulary
+
     def __len__(self) -> int:
         return len(self.words)
 

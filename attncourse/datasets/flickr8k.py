@@ -118,16 +118,17 @@ def reader(folder: Path, names: Sequence[str], size: int):
 
 
 def read_picture(file: Path, size: int) -> Tensor:
-    """One photograph, squeezed to (3, size, size), uint8.
+    """One photograph, upright, squeezed to (3, size, size), uint8.
 
     Raises:
         ValueError: if the file is missing or no image.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
-            pixels = np.array(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            pixels = np.array(upright.resize((size, size), Image.Resampling.BICUBIC))
     except (OSError, SyntaxError) as error:  # Pillow raises both for damaged files
         raise ValueError(f"{file} cannot be read as an image ({error}): replace it, or remove it from its folder"
                          ) from None

@@ -22,13 +22,32 @@ def load_weights(name: str) -> dict[str, Tensor]:
     Raises:
         ValueError: if no weights have that name, or the file is not the one that was stored.
     """
+    content = stored(name).read_bytes()
+    return {key: value.float() if value.is_floating_point() else value for key, value in load(content).items()}
+
+
+def stored(name: str) -> Path:
+    """The file of these weights, whose content is what the index says.
+
+    Raises:
+        ValueError: if no weights have that name, or the file is not the one that was stored.
+    """
     index = json.loads((FOLDER / "index.json").read_text())
     if name not in index:
         raise ValueError(f"no weights {name!r}; there are {', '.join(sorted(index))}")
-    content = (FOLDER / f"{name}.safetensors").read_bytes()
-    if hashlib.sha256(content).hexdigest() != index[name]["sha256"]:
+    path = FOLDER / f"{name}.safetensors"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != index[name]["sha256"]:
         raise ValueError(f"{name}.safetensors is damaged (wrong checksum): install the package again")
-    return {key: value.float() if value.is_floating_point() else value for key, value in load(content).items()}
+    return path
+
+
+def enter(name: str, content: bytes, command: str, record: str) -> Path:
+    """Write a file of weights and enter it into the index."""
+    path = write_atomic(FOLDER / f"{name}.safetensors", content)
+    index = json.loads((FOLDER / "index.json").read_text()) if (FOLDER / "index.json").exists() else {}
+    index[name] = {"sha256": hashlib.sha256(content).hexdigest(), "command": command, "record": record}
+    write_atomic(FOLDER / "index.json", json.dumps(index, indent=1, sort_keys=True) + "\n")
+    return path
 
 
 def store_weights(name: str, weights: dict[str, Tensor], command: str, record: str,
@@ -50,9 +69,4 @@ def store_weights(name: str, weights: dict[str, Tensor], command: str, record: s
     halves = {key: value.half().contiguous() if value.is_floating_point() else value for key, value in weights.items()}
     if not all(torch.isfinite(value).all() for value in halves.values()):
         raise ValueError(f"{name}: a weight does not fit into half precision")
-    content = save(halves)
-    path = write_atomic(FOLDER / f"{name}.safetensors", content)
-    index = json.loads((FOLDER / "index.json").read_text()) if (FOLDER / "index.json").exists() else {}
-    index[name] = {"sha256": hashlib.sha256(content).hexdigest(), "command": command, "record": record}
-    write_atomic(FOLDER / "index.json", json.dumps(index, indent=1, sort_keys=True) + "\n")
-    return path
+    return enter(name, save(halves), command, record)
