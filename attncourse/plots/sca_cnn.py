@@ -142,6 +142,9 @@ def caption_scores(measures: Mapping[str, Mapping[str, Sequence[float]]], baseli
     figure, axes = new_figure(7.2, 0.34 * rows + 1.2, 1, len(measures), sharey=True, squeeze=False)
     for axis, (name, values) in zip(axes[0], measures.items()):
         draw_accuracies(axis, values, baseline)
+        low, high = axis.get_xlim()
+        margin = max(0, 4 - (high - low)) / 2  # single runs that differ by tenths shall not look far apart
+        axis.set_xlim(low - margin, high + margin)
         axis.set_xlabel(f"{name} × 100")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

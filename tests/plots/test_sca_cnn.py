@@ -116,6 +116,13 @@ def test_caption_scores_have_a_panel_per_measure_and_a_dot_per_seed():
     assert {"C-S", "none", "BLEU-4 × 100", "CIDEr × 100", "finding"} <= set(texts(figure))
 
 
+def test_scores_that_differ_by_tenths_do_not_look_far_apart():
+    (axis,) = caption_scores({"BLEU-4": {"C-S": [0.187], "none": [0.194]}}, "none", "finding").axes
+    low, high = axis.get_xlim()
+    assert high - low >= 4
+    assert low < 18.7 < 19.4 < high
+
+
 def test_word_shares():
     shares = {"C-S": {"a": [0.1, 0.3], "colour": [0.5, 0.5]}, "S": {"a": [0.1], "colour": [0.4]}}
     figure = word_shares(shares, {"flat map": 0.11, "ideal": 0.7}, "finding")
