@@ -9,9 +9,8 @@ import IPython.display
 import pytest
 import torch
 from block_contract import images
-from matplotlib.figure import Figure
 from PIL import Image
-from plots.figure_contents import drawn, texts
+from plots.figure_contents import drawn, png, texts
 
 from attncourse import plots
 from attncourse.eca import eca_kernel_size
@@ -32,12 +31,6 @@ def shown(monkeypatch) -> list:
     outputs = []
     monkeypatch.setattr(IPython.display, "display", lambda data, **options: outputs.append((data, options)))
     return outputs
-
-
-def png(figure: Figure) -> bytes:
-    stored = io.BytesIO()
-    figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
 
 
 def test_show_stores_the_picture_with_its_words(shown):

@@ -1,23 +1,17 @@
 """Figures of the Grad-CAM chapter: each draws what it was given."""
 
-import io
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from plots.figure_contents import png
 
 from attncourse.plots.gradcam import gradcam_diagram, lines, overlays, replacement_curves, shares
 
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-
-
-def png(figure: Figure) -> bytes:
-    stored = io.BytesIO()
-    figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
 
 
 def test_the_diagram_is_the_same_every_time_and_names_each_step():

@@ -1,20 +1,12 @@
 """Figures of the chapter on ResNets: each draws what it was given."""
 
-import io
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from plots.figure_contents import texts
+from plots.figure_contents import png, texts
 
 from attncourse.plots.resnets import places, shrinking
 from attncourse.resnet import PLACEMENTS
-
-
-def png(figure: Figure) -> bytes:
-    stored = io.BytesIO()
-    figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
 
 
 def test_the_places_are_those_of_the_package_and_each_stands_once():

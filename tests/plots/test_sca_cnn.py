@@ -1,12 +1,10 @@
 """Figures of the SCA-CNN chapter: each draws what it was given."""
 
-import io
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
-from plots.figure_contents import drawn, texts
+from plots.figure_contents import drawn, png, texts
 
 from attncourse.plots.sca_cnn import (
     caption_scores,
@@ -18,12 +16,6 @@ from attncourse.plots.sca_cnn import (
 )
 
 STEPS = {"<start>": {"a": 0.6, "two": 0.4}, "a": {"dog": 0.4, "cat": 0.6}, "two": {"dogs": 0.9, "cats": 0.1}}
-
-
-def png(figure: Figure) -> bytes:
-    stored = io.BytesIO()
-    figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
 
 
 def test_the_diagram_is_the_same_every_time_and_names_each_part():

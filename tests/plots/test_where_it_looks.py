@@ -1,21 +1,14 @@
 """Figures of the chapter on where networks look: each draws what it was given."""
 
-import io
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from plots.figure_contents import drawn, texts
+from plots.figure_contents import drawn, png, texts
 
 from attncourse import localization
 from attncourse.plots.where_it_looks import EXAMPLE, OBJECT, outline, outlined, scores_diagram, seeds_by_place
-
-
-def png(figure: Figure) -> bytes:
-    stored = io.BytesIO()
-    figure.savefig(stored, format="png", metadata={"Software": None})
-    return stored.getvalue()
 
 
 def segments(axis) -> set:

@@ -19,7 +19,6 @@ from attncourse.captioning.decoder import Captioner, DecoderConfig, beam_search,
 from attncourse.datasets.captions import Vocabulary
 from attncourse.datasets.photos import PHOTOS, photo
 from attncourse.sca_cnn import ORDERS
-from attncourse.widgets.base import CourseWidget
 from attncourse.widgets.sca_cnn import (
     BEAMS,
     DARKEST,
@@ -232,22 +231,6 @@ def test_every_order_of_attentions_can_be_shown(order):
     assert widget._repr_mimebundle_()[0]["image/png"]
     assert (widget.meta["map"], widget.meta["points"]) == ([3, 4] if "spatial" in ORDERS[order] else None,
                                                            5 if "channel" in ORDERS[order] else 0)
-
-
-def test_the_module_is_one_default_export_that_fetches_nothing(widget):
-    source = widget.get_state("_esm")["_esm"]
-    assert source.count("export ") == source.count("export default { render }") == 1
-    assert source.count("function draw(svg, ") == 1
-    assert "import" not in source
-    addresses = [word for word in source.split() if "//" in word[1:] and "http" in word]
-    assert addresses == ['"http://www.w3.org/2000/svg";']  # a name space, not a request
-
-
-def test_every_control_is_native_and_labelled(widget):
-    assert isinstance(widget, CourseWidget)
-    assert [each["kind"] for each in widget.controls] == ["select", "range", "range"]
-    assert all(each["label"] for each in widget.controls)
-    assert list(widget.state) == [each["name"] for each in widget.controls]
 
 
 def test_the_state_stays_small_even_if_all_sentences_differ_and_are_long():
