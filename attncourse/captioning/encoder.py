@@ -76,7 +76,7 @@ def scene_captioner(vocabulary: int, config: DecoderConfig = DEFAULT, layers: in
 
 def captioner(data: str, vocabulary: int, config: DecoderConfig = DEFAULT, layers: int = 1) -> Captioner:
     """A captioner for "flickr8k" or "scenes" whose last ``layers`` maps are attended."""
-    return (photo_captioner if data == "flickr8k" else scene_captioner)(vocabulary, config, layers)
+    return {"flickr8k": photo_captioner, "scenes": scene_captioner}[data](vocabulary, config, layers)
 
 
 def cached_maps(folder: Path, split: CaptionSplit, layers: int = 1, progress: bool = True) -> Tensor:

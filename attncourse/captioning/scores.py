@@ -16,7 +16,8 @@ def scores(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     """Scores of one sentence per picture against its references: BLEU and ROUGE-L from 0 to 1, CIDEr from 0 to 10.
 
     BLEU is of the whole corpus: matches and lengths are added up over all sentences before they are divided, and of the
-    references' lengths the closest counts. CIDEr weighs words by how rare they are in these references.
+    references' lengths the closest counts. CIDEr weighs n-grams by how rare they are in these references; it is the
+    variant CIDEr-D, which clips counts and punishes other lengths than the references'.
 
     Raises:
         ValueError: if there are no sentences, their number is not that of the references, or one has no reference.

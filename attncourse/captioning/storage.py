@@ -26,7 +26,7 @@ def packed(model: Captioner, vocabulary: Vocabulary, about: dict, dtype: torch.d
     Args:
         about: "data", "layers" and "decoder", a DecoderConfig as a dictionary; and anything else that JSON can hold.
     """
-    skipped = frozen(model)
+    skipped = frozen_prefixes(model)
     tensors = {name: value.to(dtype if value.is_floating_point() else value.dtype).contiguous()
                for name, value in model.state_dict().items() if not name.startswith(skipped)}
     return save(tensors, {"captioner": json.dumps(about | {"words": vocabulary.words})})
@@ -57,17 +57,20 @@ def load_captioner(path: Path | None = None) -> tuple[Captioner, Vocabulary, dic
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError:
         raise ValueError(f"{path}: its weights do not fit its {len(vocabulary)} words or its sizes") from None
-    absent = [name for name in missing if not name.startswith(frozen(model))]
+    absent = [name for name in missing if not name.startswith(frozen_prefixes(model))]
     if absent or unexpected:
         lacks, has = (", ".join(sorted(names)) or "nothing" for names in (absent, unexpected))
         raise ValueError(f"{path} lacks {lacks} and has {has} too much")
     return model, vocabulary, about
 
 
-def frozen(model: Captioner) -> tuple[str, ...]:
+def frozen_prefixes(model: Captioner) -> tuple[str, ...]:
     """The beginnings of the names of those parts that the captioner does not learn, as str.startswith takes them."""
-    return tuple(f"{name}." for name, module in model.named_modules()
-                 if any(True for _ in module.parameters()) and not any(p.requires_grad for p in module.parameters()))
+    def frozen(module: torch.nn.Module) -> bool:
+        parameters = list(module.parameters())
+        return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+    return tuple(f"{name}." for name, module in model.named_modules() if frozen(module))
 
 
 def caption(picture: Tensor | Path | str, beam: int = 3, weights: Path | None = None) -> Caption:
@@ -82,7 +85,8 @@ def caption(picture: Tensor | Path | str, beam: int = 3, weights: Path | None = 
         ValueError: if the picture cannot be read or has another shape or dtype, or the captioner is not one for
             photographs.
     """
-    trunk, model, vocabulary = photographer(weights)
+    weights = weights or stored(SHIPPED)
+    trunk, model, vocabulary = photographer(weights, weights.stat().st_mtime_ns)
     if isinstance(picture, Tensor):
         if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3:
             raise ValueError(f"expected pixels (3, H, W), uint8, got {tuple(picture.shape)}, {picture.dtype}")
@@ -96,8 +100,10 @@ def caption(picture: Tensor | Path | str, beam: int = 3, weights: Path | None = 
 
 
 @lru_cache(1)
-def photographer(weights: Path | None) -> tuple[torch.nn.Module, Captioner, Vocabulary]:
-    """What captions photographs: the pretrained network, the captioner, its words. They are kept for the next call."""
+def photographer(weights: Path, written: int) -> tuple[torch.nn.Module, Captioner, Vocabulary]:
+    """What captions photographs: the pretrained network, the captioner, its words. They are kept for the next call,
+    unless the file has been written again.
+    """
     model, vocabulary, about = load_captioner(weights)
     if about["data"] != "flickr8k":
         raise ValueError(f"{weights} captions {about['data']}, not photographs")

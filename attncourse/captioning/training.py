@@ -43,7 +43,8 @@ def train_captioner(model: Captioner, maps: dict[str, Tensor], train: CaptionSpl
                     every: int = 100, progress: bool = True) -> dict:
     """Train a captioner on the device where its parameters are. At the end it holds the weights of its best epoch.
 
-    Interrupting it ends the training: the finished epochs are kept, and the result says "complete": False.
+    Interrupting it ends the training: the finished epochs are kept, and the result says "complete": False. With a
+    checkpoint the interruption is passed on; the same call goes on from there.
 
     Args:
         maps: what the model's encoder takes, for "train" and "val", any dtype.
@@ -58,7 +59,7 @@ def train_captioner(model: Captioner, maps: dict[str, Tensor], train: CaptionSpl
     Raises:
         ValueError: if maps and captions do not fit, or the checkpoint belongs to another run.
         FloatingPointError: if the loss is no longer finite.
-        KeyboardInterrupt: if it was interrupted before the first epoch was finished.
+        KeyboardInterrupt: if it was interrupted with a checkpoint, or before the first epoch was finished.
     """
     for name, split in (("train", train), ("val", val)):
         if len(maps[name]) != len(split):
@@ -67,9 +68,8 @@ def train_captioner(model: Captioner, maps: dict[str, Tensor], train: CaptionSpl
     pairs, val_pairs = (pairs_of(split, vocabulary, config.longest) for split in (train, val))
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, config.lr)
-    run = {"config": asdict(config), "pairs": len(pairs), "parameters": sum(p.numel() for p in learned),
-           "model": hashlib.sha256(" ".join(model.state_dict()).encode()).hexdigest(),  # C-S and S-C differ in order
-           "vocabulary": hashlib.sha256(" ".join(vocabulary.words).encode()).hexdigest(), "device": device_name(device)}
+    run = {"config": asdict(config), "decoder": asdict(model.config), "parameters": sum(p.numel() for p in learned),
+           "captions": fingerprint(pairs), "vocabulary": fingerprint(vocabulary.words), "device": device_name(device)}
     done = {"epochs": [], "best": None, "step": 0, "loss": 0.0, "seconds": 0.0, "total_seconds": 0.0}
     best_weights = {}
     with seeded(config.seed):  # dropout
@@ -99,7 +99,7 @@ def train_captioner(model: Captioner, maps: dict[str, Tensor], train: CaptionSpl
                     print(f"epoch {len(done['epochs'])}/{config.epochs}: loss {epoch['loss']:.3f}, validation BLEU-4 "
                           f"{epoch['val_BLEU-4']:.3f}", flush=True)
         except KeyboardInterrupt:
-            if done["best"] is None:
+            if checkpoint is not None or done["best"] is None:
                 raise
             print(f"Interrupted: kept the {len(done['epochs'])} finished epochs.")
     model.load_state_dict(best_weights)
@@ -136,6 +136,10 @@ def validate(model: Captioner, maps: Tensor, split: CaptionSplit, pairs: list, v
     measured = scores(write(model, maps, vocabulary, config.beam, config.longest), split.captions)
     return {"val_loss": mean_loss(model, maps, pairs, config), "val_BLEU-4": measured["BLEU-4"],
             "val_CIDEr": measured["CIDEr"]}
+
+
+def fingerprint(content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def exhausted(done: dict, config: CaptionConfig) -> bool:

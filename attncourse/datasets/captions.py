@@ -66,16 +66,18 @@ class Vocabulary:
         kept = sorted(word for word, count in counts.items() if count >= at_least)
         if not kept:
             raise ValueError(f"no word occurs {at_least} times: there is nothing to learn to say")
-        self.words = ("<end>", "<start>", "<unknown>", *kept)
-        self.numbers = {word: number for number, word in enumerate(self.words)}
+        self.number(("<end>", "<start>", "<unknown>", *kept))
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> "Vocabulary":
-        """The vocabulary that had these words, the special ones among them."""
-        vocabulary = cls(["word"])
-        vocabulary.words = tuple(words)
-        vocabulary.numbers = {word: number for number, word in enumerate(words)}
+    def of(cls, words: Iterable[str]) -> "Vocabulary":
+        """The vocabulary that had these words, the special ones among them, in their order."""
+        vocabulary = cls.__new__(cls)
+        vocabulary.number(words)
         return vocabulary
+
+    def number(self, words: Iterable[str]) -> None:
+        self.words = tuple(words)
+        self.numbers = {word: number for number, word in enumerate(self.words)}
 
     def __len__(self) -> int:
         return len(self.words)

@@ -51,16 +51,42 @@ def test_teacher_forcing_is_step_after_step(order, layers):
         assert [tuple(each) for each in weights] == [ORDERS[order]] * layers
 
 
+class SameState(nn.Module):
+    """In the place of the LSTM: the state stays as it was."""
+
+    def forward(self, x, states):
+        return states
+
+
 @pytest.mark.parametrize("layers", [1, 2])
-def test_every_word_starts_from_the_picture_and_not_from_the_last_words_map(layers):
-    """With the same state the weights are the same at every word, and the map that start gave stays as it was."""
+def test_in_one_state_every_word_sees_the_same(layers):
+    """Each word starts from the picture. A loop that kept the modulated map would see β, then β², β³, …"""
     model = small(layers=layers)
+    model.lstm = SameState()
+    model.word.bias.data[END] = -100  # sentences of full length
+    seen = []
+    model.attended.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        for write in (lambda: model(maps(1), torch.tensor([[1, 3, 4, 4]])), lambda: beam_search(model, maps(1), 1, 4),
+                      lambda: read_along(model, maps(1), [3, 4, 4, 3], WORDS)):
+            seen.clear()
+            write()
+            assert len(seen) == 4
+            (first, first_weights), *others = seen
+            for attended, weights in others:
+                assert torch.equal(attended, first)
+                for layer, same in zip(weights, first_weights):
+                    assert all(torch.equal(layer[kind], same[kind]) for kind in ("channel", "spatial"))
+
+
+def test_a_look_does_not_know_the_word_before():
+    """α and β come from the state before that word has gone into the LSTM; the next look knows it."""
+    model = small()
     x, h, c = model.start(maps())
-    before = x.clone()
-    steps = [model.step(x, h, c, model.embed(torch.tensor([word] * 3)))[2] for word in (1, 3, 4)]
-    assert torch.equal(x, before)
-    for weights, first in zip(itertools.chain(*steps[1:]), steps[0] * 2):
-        assert all(torch.equal(weights[kind], first[kind]) for kind in first)
+    steps = [model.step(x, h, c, model.embed(torch.tensor([word] * 3))) for word in (3, 4)]
+    assert torch.equal(steps[0][2][0]["spatial"], steps[1][2][0]["spatial"])
+    looks = [model.attended(x, h)[1][0]["spatial"] for h, _, _ in steps]
+    assert (looks[0] - looks[1]).abs().max() > 1e-3
 
 
 def test_a_word_does_not_see_those_after_it():

@@ -22,11 +22,13 @@ def test_kinds_of_words():
 
 
 def test_right_words():
-    true = ["a large red star at the top, alone", "a small blue moon on the left, beside one grey ring"]
-    said = ["a large red moon at the top, alone", "a large blue moon on the right, beside two grey rings"]
-    assert right_words(said, true) == {"size": 0.5, "colour": 1.0, "shape": 0.5, "place": 0.5, "grey": 0.5}
+    true = ["a large red star at the top, alone"] * 4
+    said = ["a large red moon at the left, alone", "a large blue moon at the left, beside one grey ring",
+            "a large red star at the left, beside two grey rings", "a small red moon at the left, alone"]
+    assert right_words(said, true) == {"size": 0.75, "colour": 0.75, "shape": 0.25, "place": 0, "grey": 0.5}
+    assert right_words(["a large blue star at the top, alone"], true[:1])["colour"] == 0
     assert set(right_words(true, true).values()) == {1.0}
-    assert set(right_words(["", ""], true).values()) == {0.0}
+    assert set(right_words([""] * 4, true).values()) == {0.0}
 
 
 class OnTheShape(nn.Module):

@@ -42,6 +42,14 @@ def test_capitals_and_punctuation_do_not_matter():
     assert scores(["A dog runs , fast !"], [["a dog runs fast"]])["BLEU-4"] == pytest.approx(1, abs=1e-6)
 
 
+def test_rouge_by_hand():
+    """The longest common subsequence is "a dog in snow": 4 of 5 words said, 4 of 6 words of the reference."""
+    precision, recall = 4 / 5, 4 / 6
+    expected = (1 + 1.2**2) * precision * recall / (recall + 1.2**2 * precision)
+    found = scores(["a dog sits in snow"], [["a dog runs in the snow"]])
+    assert found["ROUGE-L"] == pytest.approx(expected)
+
+
 def test_the_same_sentences_score_best():
     perfect = scores(["a dog runs in the snow", "two men climb a rock"],
                      [["a dog runs in the snow"], ["two men climb a rock"]])

@@ -37,10 +37,10 @@ MAPS = {"train": torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_see
         "val": torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))}
 
 
-def captioner(order: str = "channel-spatial") -> Captioner:
+def captioner(**changes) -> Captioner:
     with seeded(0):
         return Captioner(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), (4,), len(VOCABULARY),
-                         DecoderConfig(order, width=4, state=16, embedding=8, dropout=0.3))
+                         DecoderConfig(**{"width": 4, "state": 16, "embedding": 8} | changes))
 
 
 def trained(model: Captioner, config: CaptionConfig = CONFIG, **arguments) -> dict:
@@ -141,6 +141,21 @@ class Killed(BaseException):
     pass
 
 
+def test_an_interruption_with_a_checkpoint_is_passed_on(monkeypatch, tmp_path):
+    steps, step = [], training.train_step
+
+    def interrupted(*arguments):
+        steps.append(1)
+        if len(steps) == 8:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(captioner(), checkpoint=tmp_path / "run.safetensors")
+    assert len(trained(captioner(), checkpoint=tmp_path / "run.safetensors")["epochs"]) == 3
+
+
 @pytest.mark.parametrize("at", [2, 5, 7, 12])  # in the first epoch, at its end, in the second and the third
 def test_a_killed_run_goes_on_with_the_same_numbers(monkeypatch, tmp_path, at):
     whole = captioner()
@@ -191,17 +206,18 @@ def test_a_checkpoint_of_another_vocabulary(tmp_path):
     other = Vocabulary([*SENTENCES[:-1], "dogs snore"])
     assert len(other) == len(VOCABULARY)
     content = path.read_bytes()
-    with pytest.raises(ValueError, match=r"belongs to another run \(vocabulary differ\)"):
+    with pytest.raises(ValueError, match=r"belongs to another run \(captions, vocabulary differ\)"):
         train_captioner(captioner(), MAPS, split(10), split(4), other, CONFIG, checkpoint=path, progress=False)
     assert path.read_bytes() == content
 
 
-def test_a_checkpoint_of_another_order(tmp_path):
-    """C-S and S-C have the same weights by name and number."""
+@pytest.mark.parametrize("change", [{"order": "spatial-channel"}, {"rescale": False}, {"dropout": 0.0}])
+def test_a_checkpoint_of_another_captioner(tmp_path, change):
+    """These have the same weights by name and number."""
     path = tmp_path / "run.safetensors"
     trained(captioner(), checkpoint=path)
-    with pytest.raises(ValueError, match=r"belongs to another run \(model differ\)"):
-        trained(captioner("spatial-channel"), checkpoint=path)
+    with pytest.raises(ValueError, match=r"belongs to another run \(decoder differ\)"):
+        trained(captioner(**change), checkpoint=path)
 
 
 def test_maps_of_other_pictures():
