@@ -61,9 +61,11 @@ spatial_weights = Exercise(
                 "`of_state[:, None]`.",
                 scored(lambda v, h: (v + h[..., None]).tanh())),
         Mistake("multiplied", "You multiplied the map's part by the state's. They are added.",
-                scored(lambda v, h: (v * h[:, None]).tanh())),
-        Mistake("subtracted", "You subtracted the state's part. Add it.",
-                scored(lambda v, h: (v - h[:, None]).tanh())),
+                scored(lambda v, h: (v * h[:, None]).tanh()), scored(lambda v, h: v.tanh() * h[:, None]),
+                scored(lambda v, h: v * h[:, None].tanh()), scored(lambda v, h: v.tanh() * h[:, None].tanh()),
+                scored(lambda v, h: v * h[:, None])),
+        Mistake("subtracted", "You subtracted: the map's part and the state's part are added.",
+                scored(lambda v, h: (v - h[:, None]).tanh()), scored(lambda v, h: (h[:, None] - v).tanh())),
         Mistake("concatenated", "You put the state beside the positions, as if it were one more of them. It is added "
                 "to every position.",
                 scored(lambda v, h: torch.cat([v, h[:, None]], 1).tanh()),
@@ -109,18 +111,18 @@ spatial_weights = Exercise(
 # --- channel_weights -------------------------------------------------------------------------------------------------
 
 
-def channel_hidden(v: Tensor, h: Tensor, W_c: Tensor, b_c: Tensor, W_hc: Tensor) -> Tensor:
-    return v[..., None] * W_c + b_c + (h @ W_hc.T)[:, None]  # (B, C, k)
+def channel_hidden(v: Tensor, h: Tensor, W_c: Tensor, b_0: Tensor, W_hc: Tensor) -> Tensor:
+    return v[..., None] * W_c + b_0 + (h @ W_hc.T)[:, None]  # (B, C, k)
 
 
 def from_hidden(finish: Callable[[Tensor, Tensor], Tensor]) -> Callable:
     """Channel weights that differ in what is made of the hidden layer, (B, C, k) before its tanh, and of w."""
-    return lambda v, h, W_c, b_c, W_hc, w: finish(channel_hidden(v, h, W_c, b_c, W_hc), w)
+    return lambda v, h, W_c, b_0, W_hc, w: finish(channel_hidden(v, h, W_c, b_0, W_hc), w)
 
 
 def with_hidden(hidden: Callable[..., Tensor]) -> Callable:
     """Channel weights that differ in the hidden layer, its tanh included."""
-    return lambda v, h, W_c, b_c, W_hc, w: (hidden(v, h, W_c, b_c, W_hc) @ w).softmax(1)
+    return lambda v, h, W_c, b_0, W_hc, w: (hidden(v, h, W_c, b_0, W_hc) @ w).softmax(1)
 
 
 channel_weights_reference = from_hidden(lambda b, w: (b.tanh() @ w).softmax(1))
@@ -128,7 +130,7 @@ channel_weights_reference = from_hidden(lambda b, w: (b.tanh() @ w).softmax(1))
 
 def sized(B: int, C: int, k: int, d: int, seed: int) -> dict[str, Tensor]:
     return {"v": randn(B, C, seed=seed), "h": randn(B, d, seed=seed + 1), "W_c": randn(k, seed=seed + 2),
-            "b_c": randn(k, seed=seed + 3), "W_hc": randn(k, d, seed=seed + 4) / d**0.5, "w": randn(k, seed=seed + 5)}
+            "b_0": randn(k, seed=seed + 3), "W_hc": randn(k, d, seed=seed + 4) / d**0.5, "w": randn(k, seed=seed + 5)}
 
 
 channel_weights = Exercise(
@@ -136,9 +138,9 @@ channel_weights = Exercise(
     title="The weights of the channels",
     reference=channel_weights_reference,
     cases=(
-        values(v=tensor([[1, 3]]), h=tensor([[2]]), W_c=tensor([0.5]), b_c=tensor([-1]), W_hc=tensor([[0.25]]),
+        values(v=tensor([[1, 3]]), h=tensor([[2]]), W_c=tensor([0.5]), b_0=tensor([-0.5]), W_hc=tensor([[0.25]]),
                w=tensor([2])),
-        values(v=tensor([[0, 2], [1, -1]]), h=tensor([[1, 0], [-1, 2]]), W_c=tensor([1, -0.5]), b_c=tensor([0, 0.5]),
+        values(v=tensor([[0, 2], [1, -1]]), h=tensor([[1, 0], [-1, 2]]), W_c=tensor([1, -0.5]), b_0=tensor([0, 0.5]),
                W_hc=tensor([[0.5, 1], [-1, 0]]), w=tensor([1, 2])),
         values(**sized(2, 5, 3, 4, 0)),
         values(**sized(3, 4, 4, 4, 10)),
@@ -155,6 +157,11 @@ channel_weights = Exercise(
                 from_hidden(lambda b, w: b.softmax(2) @ w), from_hidden(lambda b, w: b.tanh().softmax(2) @ w),
                 from_hidden(lambda b, w: (b.softmax(2) @ w).softmax(1)),
                 from_hidden(lambda b, w: (b.tanh().softmax(2) @ w).softmax(1))),
+        Mistake("softmax-before-w", "You took the softmax over the channels too early, for each hidden unit apart. "
+                "First `@ w` makes one score of the k hidden units of a channel; the softmax is of these scores.",
+                from_hidden(lambda b, w: b.tanh().softmax(1) @ w), from_hidden(lambda b, w: b.softmax(1) @ w),
+                from_hidden(lambda b, w: (b.tanh().softmax(1) @ w).softmax(1)),
+                from_hidden(lambda b, w: (b.softmax(1) @ w).softmax(1))),
         Mistake("softmax-over-all", "Your softmax goes over all pictures and channels. The channels of one picture "
                 "compete: its weights add up to 1.",
                 from_hidden(lambda b, w: (b.tanh() @ w).flatten().softmax(0).view(b.shape[:2]))),
@@ -168,8 +175,8 @@ channel_weights = Exercise(
                 "may be negative.",
                 from_hidden(lambda b, w: (b.tanh() @ w) / (b.tanh() @ w).sum(1, keepdim=True))),
         Mistake("state-lost", STATE_LOST,
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + b_c).tanh()),
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + b_c).tanh() + (h @ W_hc.T)[:, None])),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + b_0).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + b_0).tanh() + (h @ W_hc.T)[:, None])),
         Mistake("no-tanh", NO_TANH, with_hidden(channel_hidden)),
         Mistake("another-curve", "You took another function than tanh for the hidden layer.",
                 from_hidden(lambda b, w: (b.sigmoid() @ w).softmax(1)),
@@ -183,26 +190,38 @@ channel_weights = Exercise(
                 from_hidden(lambda b, w: (b.tanh() @ w).tanh().softmax(1))),
         Mistake("no-outer-product", "You multiplied channel c by element c of W_c, as if there were one weight per "
                 "channel. All channels share all k weights: `v[..., None] * W_c` is (B, C, k).",
-                lambda v, h, W_c, b_c, W_hc, w: ((v * W_c + b_c + h @ W_hc.T).tanh() * w).softmax(1),
-                with_hidden(lambda v, h, W_c, b_c, W_hc: ((v * W_c + b_c)[..., None] + (h @ W_hc.T)[:, None]).tanh())),
-        Mistake("bias-lost", "b_c has no effect: it is missing, or you add it after the tanh, where the softmax "
+                lambda v, h, W_c, b_0, W_hc, w: ((v * W_c + b_0 + h @ W_hc.T).tanh() * w).softmax(1),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: ((v * W_c + b_0)[..., None] + (h @ W_hc.T)[:, None]).tanh())),
+        Mistake("bias-lost", "b_0 has no effect: it is missing, or you add it after the tanh, where the softmax "
                 "divides it away. It belongs inside.",
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + (h @ W_hc.T)[:, None]).tanh()),
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + (h @ W_hc.T)[:, None]).tanh() + b_c)),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + (h @ W_hc.T)[:, None]).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + (h @ W_hc.T)[:, None]).tanh() + b_0)),
         Mistake("mean-lost", "v has no effect: it is missing in the hidden layer, so all channels weigh the same.",
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (
-                    b_c + (h @ W_hc.T)[:, None]).tanh().expand(-1, v.shape[1], -1))),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (
+                    b_0 + (h @ W_hc.T)[:, None]).tanh().expand(-1, v.shape[1], -1))),
         Mistake("means-alone", "You took a softmax of the means themselves. They go through the hidden layer first, "
                 "with the state.",
-                lambda v, h, W_c, b_c, W_hc, w: v.softmax(1)),
+                lambda v, h, W_c, b_0, W_hc, w: v.softmax(1)),
         Mistake("multiplied-by-state", "You multiplied the mean's part by the state's. They are added.",
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (
-                    (v[..., None] * W_c + b_c) * (h @ W_hc.T)[:, None]).tanh())),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (
+                    (v[..., None] * W_c + b_0) * (h @ W_hc.T)[:, None]).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (
+                    v[..., None] * W_c * (h @ W_hc.T)[:, None] + b_0).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (
+                    v[..., None] * W_c + b_0).tanh() * (h @ W_hc.T)[:, None]),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (
+                    v[..., None] * W_c + b_0).tanh() * (h @ W_hc.T)[:, None].tanh())),
+        Mistake("subtracted", "You subtracted: the mean's part, b_0 and the state's part are added.",
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + b_0 - (h @ W_hc.T)[:, None]).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: ((h @ W_hc.T)[:, None] - v[..., None] * W_c - b_0).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: ((h @ W_hc.T)[:, None] + b_0 - v[..., None] * W_c).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c - b_0 + (h @ W_hc.T)[:, None]).tanh()),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c - b_0 - (h @ W_hc.T)[:, None]).tanh())),
         Mistake("state-along-channels", "You added the state's part (B, k) to (B, C, k) as it is: PyTorch then lays "
                 "the pictures along the channels, or fails. It needs an axis for the channels: `[:, None]`.",
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + b_c + h @ W_hc.T).tanh())),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + b_0 + h @ W_hc.T).tanh())),
         Mistake("transposed", "W_hc is (k, d), and you used it as if it were (d, k): `h @ W_hc.T`.",
-                with_hidden(lambda v, h, W_c, b_c, W_hc: (v[..., None] * W_c + b_c + (h @ W_hc)[:, None]).tanh())),
+                with_hidden(lambda v, h, W_c, b_0, W_hc: (v[..., None] * W_c + b_0 + (h @ W_hc)[:, None]).tanh())),
         Mistake("w-missing", "w is not used: the hidden units are summed or averaged as they are.",
                 from_hidden(lambda b, w: b.tanh().sum(2).softmax(1)),
                 from_hidden(lambda b, w: b.tanh().mean(2).softmax(1))),
@@ -216,9 +235,9 @@ channel_weights = Exercise(
     hints=(
         "It is exercise 1 with channels in the place of positions. What is new is how the map's part is made: from one "
         "number per channel.",
-        "Three things meet in (B, C, k): the mean of each channel times W_c, which is the outer product; b_c; and the "
+        "Three things meet in (B, C, k): the mean of each channel times W_c, which is the outer product; b_0; and the "
         "state's part, the same for all channels. Then tanh, w, softmax.",
-        "`v[..., None] * W_c + b_c` is (B, C, k), and `(h @ W_hc.T)[:, None]` is (B, 1, k). The tanh of their sum, "
+        "`v[..., None] * W_c + b_0` is (B, C, k), and `(h @ W_hc.T)[:, None]` is (B, 1, k). The tanh of their sum, "
         "`@ w`, `.softmax(1)`.",
     ),
     tested="values on 6 sets of weights: by hand, C = k = d, as many pictures as channels, one picture, float64; "
@@ -655,6 +674,10 @@ def charged(scores: Tensor, ended: Tensor, end: int) -> Tensor:
     return torch.where(ended[:, None], scores + only_end(scores, torch.ones_like(ended), end), scores)
 
 
+def half_ended(scores: Tensor, ended: Tensor, end: int) -> Tensor:
+    return torch.where(ended[:, None] & (torch.arange(scores.shape[1]) == end), 0, scores)
+
+
 def filled(value: float) -> Callable:
     return lambda scores, ended, end: scores.masked_fill(ended[:, None], value)
 
@@ -695,6 +718,9 @@ beam_step = Exercise(
                 *ways(add=lambda totals, scores: totals[:, None].expand_as(scores))),
         Mistake("ended-go-on", "A beam that has ended goes on with words after its end. It is followed by `end` alone.",
                 stepped(follow=lambda scores, ended, end: scores)),
+        Mistake("ended-half", "`end` costs nothing now, but a beam that has ended can still go on with its other "
+                "words: they need −∞.",
+                stepped(follow=half_ended)),
         Mistake("ended-dropped", "Beams that have ended vanish. They keep their total and compete with the others: a "
                 "short sentence may be the best.",
                 *ways(follow=filled(-math.inf)), *ways(follow=filled(-1e9))),
@@ -743,7 +769,8 @@ beam_step = Exercise(
                 stepped(best=lambda sums, n: sums.flatten().topk(1).indices)),
     ),
     hints=(
-        "How many beginnings can follow, and what is the total of each? All of them compete at once.",
+        "How many beginnings can follow, and what is the total of each? All of them compete at once, by "
+        "their sums as they are: here nothing is divided by a length.",
         "`totals[:, None] + scores` is (n, N). `topk` of it flattened gives n places, and place = parent · N + word. "
         "Before that, give each row of an ended beam −∞ everywhere and 0 at `end`.",
         "`scores = torch.where(ended[:, None], only_end, scores)` with `only_end` (N) full of −∞ but for a 0 at `end`. "
@@ -816,6 +843,24 @@ def one_by_one(choose: Callable) -> Callable:
     return lambda sentence, references, n: choose([precision()(sentence, [each], n) for each in references])
 
 
+def from_1_to(n_and_less: Callable[[list[float]], float]) -> Callable:
+    """One number made of p_1 to p_n."""
+    return lambda sentence, references, n: n_and_less(
+        [precision()(sentence, references, each) for each in range(1, n + 1)])
+
+
+def penalised(answer: Callable) -> Callable:
+    return lambda sentence, references, n: answer(sentence, references, n) * brevity(sentence, references)
+
+
+BLEU = (
+    from_1_to(lambda p: math.prod(p) ** (1 / len(p))),
+    from_1_to(lambda p: math.exp(sum(map(math.log, p)) / len(p))),  # fails where a p is 0
+    from_1_to(math.prod),
+    from_1_to(lambda p: sum(p) / len(p)),
+)
+
+
 def as_text(sentence: list[str], references: list[list[str]], n: int) -> float:
     """Looks for the letters of each n-gram, spaces included, in the references' letters."""
     said = [" ".join(sentence[i:i + n]) for i in range(len(sentence) - n + 1)]
@@ -881,6 +926,9 @@ clipped_precision = Exercise(
         Mistake("averaged-references", "You averaged over the references. Each n-gram takes the reference that has it "
                 "most often.",
                 one_by_one(lambda each: sum(each) / len(each))),
+        Mistake("added-references", "You added up what fits in each reference. A word that two references have counts "
+                "once: clip at the largest count.",
+                one_by_one(sum), one_by_one(lambda each: min(1.0, sum(each)))),
         Mistake("types", "You count each different n-gram once. An n-gram that the sentence says twice counts twice, "
                 "if a reference has it twice.",
                 precision(cut=lambda words, n: Counter(grams(words, n).keys()))),
@@ -913,6 +961,8 @@ clipped_precision = Exercise(
                 lambda sentence, references, n: precision()(sentence, references, 1)),
         Mistake("with-shorter", "You count all n-grams up to n words. Here only those of n words count.",
                 precision(cut=with_shorter)),
+        Mistake("bleu-n", "You put p_1 to p_n together, as BLEU-n does. Here only p_n is wanted.",
+                *BLEU, *map(penalised, BLEU)),
         Mistake("unordered", "You leave the order of the words inside an n-gram away. \"a dog\" and \"dog a\" are two.",
                 precision(cut=lambda words, n: Counter(tuple(sorted(gram)) for gram in grams(words, n).elements())),
                 precision(cut=lambda words, n: Counter(map(frozenset, grams(words, n).elements())))),

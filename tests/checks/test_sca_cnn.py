@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -59,8 +60,12 @@ SPATIAL_WRONG = {
     "no-tanh": [line(lambda v, h: v + h.unsqueeze(1))],
     "state-along-positions": [line(lambda v, h: torch.tanh(v + h))],
     "state-along-hidden": [line(lambda v, h: torch.tanh(v + h.unsqueeze(2)))],
-    "multiplied": [line(lambda v, h: torch.tanh(v * h.unsqueeze(1)))],
-    "subtracted": [line(lambda v, h: torch.tanh(v - h.unsqueeze(1)))],
+    "multiplied": [line(lambda v, h: torch.tanh(v * h.unsqueeze(1))),
+                   line(lambda v, h: torch.einsum("bmk,bk->bmk", torch.tanh(v), h)),
+                   line(lambda v, h: v * torch.tanh(h).unsqueeze(1)),
+                   line(lambda v, h: torch.tanh(v) * torch.tanh(h).unsqueeze(1)),
+                   line(lambda v, h: torch.einsum("bmk,bk->bmk", v, h))],
+    "subtracted": [line(lambda v, h: torch.tanh(v - h.unsqueeze(1))), line(lambda v, h: -torch.tanh(v - h[:, None]))],
     "concatenated": [line(lambda v, h: torch.tanh(torch.cat((v, h.unsqueeze(1)), dim=1)))],
     "averaged-batch": [line(lambda v, h: torch.tanh(v + torch.mean(h, dim=0, keepdim=True)[None]))],
     "tanh-too-early": [line(lambda v, h: torch.tanh(torch.tanh(v) + torch.tanh(h).unsqueeze(1)))],
@@ -92,31 +97,31 @@ def test_spatial_weights_are_those_of_the_package():
 # --- channel_weights -------------------------------------------------------------------------------------------------
 
 
-def beta_by_loops(v, h, W_c, b_c, W_hc, w):
+def beta_by_loops(v, h, W_c, b_0, W_hc, w):
     rows = []
     for v_row, state in zip(v, h):
-        scores = torch.stack([w @ torch.tanh(mean * W_c + b_c + W_hc @ state) for mean in v_row])
+        scores = torch.stack([w @ torch.tanh(mean * W_c + b_0 + W_hc @ state) for mean in v_row])
         rows.append(torch.softmax(scores, 0))
     return torch.stack(rows)
 
 
-def beta_paper(v, h, W_c, b_c, W_hc, w):
+def beta_paper(v, h, W_c, b_0, W_hc, w):
     """k × C, as in the paper's equation."""
-    b = torch.tanh(torch.einsum("k,bc->bkc", W_c, v) + b_c[:, None] + torch.einsum("kd,bd->bk", W_hc, h)[..., None])
+    b = torch.tanh(torch.einsum("k,bc->bkc", W_c, v) + b_0[:, None] + torch.einsum("kd,bd->bk", W_hc, h)[..., None])
     return torch.einsum("k,bkc->bc", w, b).softmax(-1)
 
 
-def beta_linear(v, h, W_c, b_c, W_hc, w):
-    hidden = F.linear(v.unsqueeze(-1), W_c.unsqueeze(-1), b_c) + F.linear(h, W_hc).unsqueeze(1)
+def beta_linear(v, h, W_c, b_0, W_hc, w):
+    hidden = F.linear(v.unsqueeze(-1), W_c.unsqueeze(-1), b_0) + F.linear(h, W_hc).unsqueeze(1)
     return F.softmax(F.linear(torch.tanh(hidden), w.unsqueeze(0)).squeeze(-1), dim=1)
 
 
 def beta(hidden=lambda mean, bias, state: torch.tanh(mean + bias + state), score=lambda b, w: torch.matmul(b, w),
          weigh=lambda s: F.softmax(s, dim=1)):
     """From the three parts of the hidden layer, (B, C, k) or what fits it."""
-    def answer(v, h, W_c, b_c, W_hc, w):
+    def answer(v, h, W_c, b_0, W_hc, w):
         mean, state = torch.einsum("bc,k->bck", v, W_c), torch.einsum("bd,kd->bk", h, W_hc).unsqueeze(1)
-        return weigh(score(hidden(mean, b_c, state), w))
+        return weigh(score(hidden(mean, b_0, state), w))
     return answer
 
 
@@ -124,6 +129,11 @@ CHANNEL_RIGHT = [beta(), beta_by_loops, beta_paper, beta_linear]
 CHANNEL_WRONG = {
     "softmax-over-batch": [beta(weigh=lambda s: F.softmax(s, dim=0))],
     "softmax-over-hidden": [beta(hidden=lambda m, b, s: F.softmax(torch.tanh(m + b + s), dim=-1), weigh=lambda s: s)],
+    "softmax-before-w": [
+        beta(hidden=lambda m, b, s: F.softmax(torch.tanh(m + b + s), dim=1), weigh=lambda s: s),
+        beta(hidden=lambda m, b, s: F.softmax(m + b + s, dim=1), weigh=lambda s: s),
+        beta(hidden=lambda m, b, s: F.softmax(torch.tanh(m + b + s), dim=1)),
+        beta(hidden=lambda m, b, s: F.softmax(m + b + s, dim=1))],
     "softmax-over-all": [beta(weigh=lambda s: F.softmax(s.view(-1), dim=0).view_as(s))],
     "sigmoid": [beta(weigh=torch.sigmoid)],
     "no-softmax": [beta(weigh=lambda s: s), beta(weigh=torch.exp), beta(weigh=lambda s: F.log_softmax(s, dim=1))],
@@ -133,19 +143,27 @@ CHANNEL_WRONG = {
     "another-curve": [beta(hidden=lambda m, b, s: F.relu(m + b + s))],
     "summed-too-early": [beta(score=lambda b, w: torch.tanh(torch.matmul(b, w)), hidden=lambda m, b, s: m + b + s)],
     "two-tanhs": [beta(score=lambda b, w: torch.tanh(b @ w))],
-    "no-outer-product": [lambda v, h, W_c, b_c, W_hc, w: F.softmax(
-        torch.tanh(W_c * v + b_c + h @ W_hc.t()) * w, dim=1)],
+    "no-outer-product": [lambda v, h, W_c, b_0, W_hc, w: F.softmax(
+        torch.tanh(W_c * v + b_0 + h @ W_hc.t()) * w, dim=1)],
     "bias-lost": [beta(hidden=lambda m, b, s: torch.tanh(m + s))],
     "mean-lost": [beta(hidden=lambda m, b, s: torch.tanh(torch.zeros_like(m) + b + s))],
-    "means-alone": [lambda v, h, W_c, b_c, W_hc, w: F.softmax(v, dim=1)],
-    "multiplied-by-state": [beta(hidden=lambda m, b, s: torch.tanh((m + b) * s))],
+    "means-alone": [lambda v, h, W_c, b_0, W_hc, w: F.softmax(v, dim=1)],
+    "multiplied-by-state": [beta(hidden=lambda m, b, s: torch.tanh((m + b) * s)),
+                            beta(hidden=lambda m, b, s: torch.tanh(m * s + b)),
+                            beta(hidden=lambda m, b, s: torch.tanh(m + b) * s),
+                            beta(hidden=lambda m, b, s: torch.tanh(m + b) * torch.tanh(s))],
+    "subtracted": [beta(hidden=lambda m, b, s: torch.tanh(m + b - s)),
+                   beta(hidden=lambda m, b, s: torch.tanh(s - (m + b))),
+                   beta(hidden=lambda m, b, s: torch.tanh(s - m + b)),
+                   beta(hidden=lambda m, b, s: torch.tanh(m - b + s)),
+                   beta(hidden=lambda m, b, s: torch.tanh(m - (b + s)))],
     "state-along-channels": [beta(hidden=lambda m, b, s: torch.tanh(m + b + s.squeeze(1)))],
-    "transposed": [lambda v, h, W_c, b_c, W_hc, w: beta()(v, h, W_c, b_c, W_hc.T, w)],
+    "transposed": [lambda v, h, W_c, b_0, W_hc, w: beta()(v, h, W_c, b_0, W_hc.T, w)],
     "w-missing": [beta(score=lambda b, w: b.sum(dim=-1)), beta(score=lambda b, w: b.mean(dim=-1))],
     "rescaled": [beta(weigh=lambda s: F.softmax(s, dim=1) * s.size(1))],
     "kept-axes": [beta(weigh=lambda s: F.softmax(s, dim=1).unsqueeze(-1).unsqueeze(-1))],
-    "mutated-input": [lambda v, h, W_c, b_c, W_hc, w: beta()(v, h.mul_(1.5), W_c, b_c, W_hc, w)],
-    "wrong-gradient": [lambda v, h, W_c, b_c, W_hc, w: beta()(v, h.detach(), W_c, b_c, W_hc, w)],
+    "mutated-input": [lambda v, h, W_c, b_0, W_hc, w: beta()(v, h.mul_(1.5), W_c, b_0, W_hc, w)],
+    "wrong-gradient": [lambda v, h, W_c, b_0, W_hc, w: beta()(v, h.detach(), W_c, b_0, W_hc, w)],
     "returned-nothing": [lambda *arguments: None],
     "wrong-arguments": [lambda v, h: v],
 }
@@ -496,6 +514,11 @@ def end_0(scores, ended, end):
     return scores
 
 
+def half_closed_row(scores, ended, end):
+    scores[ended, end] = 0
+    return scores
+
+
 def own_best(totals, scores, ended, end):
     scores = scores.clone()
     scores[ended] = -torch.inf
@@ -520,6 +543,9 @@ BEAMS_WRONG = {
             places // N, places % N, totals[places // N] + table.reshape(-1)[places]))],
     "scores-forgotten": [step_with(sums=lambda totals, scores: totals[:, None] + torch.zeros_like(scores))],
     "ended-go-on": [step_with(prepare=lambda scores, ended, end: scores)],
+    "ended-half": [step_with(prepare=half_closed_row),
+                   step_with(prepare=lambda scores, ended, end: torch.where(
+                       ended[:, None] & (torch.arange(scores.shape[1]) == end), 0.0, scores))],
     "ended-dropped": [step_with(prepare=fill_ended(-torch.inf)), step_with(prepare=fill_ended(-1e9))],
     "ended-any-word": [step_with(prepare=fill_ended(0)),
                        step_with(prepare=lambda scores, ended, end: scores * (~ended).float()[:, None])],
@@ -659,7 +685,41 @@ def penalised(sentence, references, n):
     return p_by_lists(sentence, references, n) * (1 if c > r else math.exp(1 - r / c))
 
 
-BLEU_RIGHT = [p_by_lists, p_by_crossing_out, p_by_strings, p_from()]
+def added_up(sentence, references, n):
+    """What a learner's loop over the references does who has no maximum in mind."""
+    said, total = Counter(list_grams(sentence, n)), 0
+    for reference in references:
+        total += (said & Counter(list_grams(reference, n))).total()
+    return total / max(1, said.total())
+
+
+def bleu(mean):
+    return lambda s, refs, n: mean(np.array([p_by_lists(s, refs, each) for each in range(1, n + 1)]))
+
+
+def geometric(p):
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(p).mean())
+
+
+def by_math_log(p):
+    return math.exp(math.fsum(math.log(each) for each in p) / len(p))
+
+
+def with_penalty(answer):
+    return lambda s, refs, n: answer(s, refs, n) * min(1, math.exp(1 - nearest(s, refs) / len(s)))
+
+
+def p_by_union(sentence, references, n):
+    """The larger count of each n-gram over the references, kept in a loop."""
+    most = Counter()
+    for reference in references:
+        most |= Counter(zip(*(reference[i:] for i in range(n))))
+    said = Counter(zip(*(sentence[i:] for i in range(n))))
+    return np.float64((said & most).total() / said.total()) if said else 0
+
+
+BLEU_RIGHT = [p_by_union, p_by_lists, p_by_crossing_out, p_by_strings, p_from()]
 BLEU_WRONG = {
     "unclipped": [p_from(distinct=list, count=lambda gram, said, of_each: any(gram in each for each in of_each))],
     "sum-over-references": [p_from(lambda gram, said, of_each: min(
@@ -670,6 +730,9 @@ BLEU_WRONG = {
     "last-reference-only": [overwritten_limits],
     "one-reference-for-all": [lambda s, refs, n: max(p_by_lists(s, [r], n) for r in refs)],
     "averaged-references": [lambda s, refs, n: sum(p_by_lists(s, [r], n) for r in refs) / len(refs)],
+    "added-references": [
+        added_up, lambda s, refs, n: min(1, added_up(s, refs, n)),
+        p_from(lambda gram, said, of_each: sum(min(said.count(gram), each.count(gram)) for each in of_each))],
     "types": [lambda s, refs, n: len(set(list_grams(s, n)) & {g for r in refs for g in list_grams(r, n)})
               / max(1, len(set(list_grams(s, n))))],
     "divided-by-types": [p_from(below=lambda said, s, refs: len(set(said)))],
@@ -682,6 +745,8 @@ BLEU_WRONG = {
     "last-missing": [p_from(grams=lambda words, n: [tuple(words[i:i + n]) for i in range(len(words) - n)])],
     "single-words": [lambda s, refs, n: p_by_lists(s, refs, 1)],
     "with-shorter": [p_from(grams=lambda words, n: [g for each in range(1, n + 1) for g in list_grams(words, each)])],
+    "bleu-n": [each for mean in (geometric, by_math_log, np.prod, np.mean)
+               for each in (bleu(mean), with_penalty(bleu(mean)))],
     "unordered": [p_from(grams=lambda words, n: [tuple(sorted(g)) for g in list_grams(words, n)])],
     "not-overlapping": [p_from(grams=lambda words, n: list_grams(words, n)[::n])],
     "short-sentence": [no_check, p_from(none=1.0), p_from(none=float("nan"))],
@@ -726,6 +791,12 @@ def test_clipped_precisions_make_bleu(n):
     (word_by_word, lambda *inputs: ported(*inputs).transpose(0, 1), {"accumulates", "time-first", "wrong-shape"}),
     (beam_step, step_with(prepare=lambda scores, ended, end: scores, chosen=lambda sums, n: torch.topk(
         sums.reshape(-1), n, largest=False)[1]), {"ended-go-on", "lowest", "wrong-values"}),
+    (channel_weights, beta(hidden=lambda m, b, s: torch.tanh(m + b - s), weigh=lambda s: s.softmax(1) * s.size(1)),
+     {"subtracted", "rescaled", "wrong-values"}),
+    (beam_step, step_with(prepare=half_closed_row, result=lambda places, n, N, table, totals, scores: (
+        places % N, places // N, table.reshape(-1)[places])), {"ended-half", "swapped-parts", "wrong-values"}),
+    (clipped_precision, lambda s, refs, n: added_up(s, refs, n) * len(list_grams(s, n)) / len(s),
+     {"added-references", "divided-by-words", "wrong-values"}),
     (clipped_precision, lambda s, refs, n: 100 * p_by_lists(s, refs[:1], n),
      {"per-cent", "first-reference-only", "wrong-values"}),
 ])
