@@ -165,7 +165,7 @@ def test_the_second_attention_sees_the_map_that_the_first_one_made():
     x, h = images(2, 7, 4, 5), images(2, STATE)
     for order in ("channel-spatial", "spatial-channel"):
         sca = generic(SCA(7, STATE, 5, order))
-        first, second = ORDERS[order]
+        first, second = order.split("-")
         y, weights = sca.attend(x, h)
         assert tuple(weights) == (first, second)
         torch.testing.assert_close(weights[first], sca.parts[first].attention(x, h))
@@ -256,6 +256,12 @@ def test_the_modulated_map_goes_on_through_the_network():
     torch.testing.assert_close(y, second(between(first(x, h)), h))
     assert [each["spatial"].shape for each in weights] == [(2, 1, 8, 8), (2, 1, 4, 4)]
     assert [each["channel"].shape for each in weights] == [(2, 4, 1, 1), (2, 6, 1, 1)]
+
+
+def test_gradients_reach_the_first_attended_layer():
+    first, second = generic(SCA(4, STATE, 5)), generic(SCA(4, STATE, 5), seed=1)
+    SCALayers([first, second], [nn.Identity()])(images(2, 4, 8, 8), images(2, STATE))[0].square().sum().backward()
+    assert first.parts["spatial"].of_map.weight.grad.abs().max() > 1e-4
 
 
 def test_one_layer_needs_nothing_between():

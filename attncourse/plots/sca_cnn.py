@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attncourse.plots import BLUE, GREEN, GREY, ORANGE, SHADES, diagram, draw_accuracies, gradcam, new_figure
 
-COLUMNS, FRAME = 6, 1.07  # frames in a row of a film strip, and inches of each
+COLUMNS, FRAME = 3, 1.1  # frames in a row of a film strip, and inches of each: few, so that a phone shows them, too
 FULL = 4  # times the mean of a map: what is as high or higher is drawn brightest
 SQUARE = ((0.1, 0.2, 0.1), (0.3, 1.0, 0.4), (0.1, 0.4, 0.2))  # α of the diagram
 CHANNELS = (0.35, 1.0, 0.15, 0.6, 0.25)  # and its β
@@ -15,35 +15,34 @@ CHANNELS = (0.35, 1.0, 0.15, 0.6, 0.25)  # and its β
 
 def step_diagram():
     """One word: β and α from the state before it, the modulated map's mean into the LSTM, and the word."""
-    figure, axis = new_figure(7.2, 3.9)
-    axis.set(xlim=(0, 14.4), ylim=(-2.6, 5.2))
+    figure, axis = new_figure(4.9, 4.6)  # narrow, with letters that a phone shows large enough
+    axis.set(xlim=(0, 9.8), ylim=(-4.6, 4.4))
     axis.set_axis_off()
-    for x, channels, places, words in ((0.2, (1,) * 5, ((1,),), "$V$"), (4.2, CHANNELS, ((1,),), r"$\beta \circ V$"),
-                                       (8.2, CHANNELS, SQUARE, r"$\alpha \circ \beta \circ V$")):
-        diagram.stack(axis, x, 2.3, 1.2, 0.2, channels, places)
-        axis.text(x + 1.0, 4.55, words, ha="center")
-    for x, letter, words in ((2.35, r"$\Phi_c$", "which\nchannels"), (6.35, r"$\Phi_s$", "which\npositions")):
-        diagram.box(axis, x + 0.3, 2.65, 1.1, 0.9, "white", letter)
-        diagram.arrow(axis, (x - 0.1, 3.1), (x + 0.3, 3.1))
-        diagram.arrow(axis, (x + 1.4, 3.1), (x + 1.8, 3.1))
-        axis.text(x + 0.85, 3.75, words, ha="center", fontsize=9)
-        diagram.arrow(axis, (x + 0.85, 1.15), (x + 0.85, 2.65), colour=ORANGE)
-    axis.plot([0.9, 7.2], [1.15, 1.15], color=ORANGE, lw=1.2)
-    axis.text(0.75, 1.15, r"$h_{t-1}$", ha="right", va="center", color=ORANGE)
-    axis.text(0.9, 0.7, "state before this word", color=ORANGE, fontsize=9)
-    diagram.arrow(axis, (10.3, 3.1), (11.3, 3.1))
-    diagram.box(axis, 11.3, 2.65, 1.9, 0.9, "white", "mean")
-    diagram.arrow(axis, (12.25, 2.65), (12.25, 0.55))
-    diagram.box(axis, 11.3, -0.45, 1.9, 1.0, diagram.PALE, "LSTM")
-    diagram.arrow(axis, (7.2, 1.15), (11.3, 0.3), colour=ORANGE, gap=0)
-    diagram.box(axis, 6.3, -0.75, 2.9, 0.9, "white", "word before")
-    diagram.arrow(axis, (9.2, -0.2), (11.3, -0.1))
-    diagram.arrow(axis, (12.25, -0.45), (12.25, -1.45), colour=ORANGE)
-    axis.text(12.45, -1.0, "$h_t$", color=ORANGE)
-    diagram.box(axis, 11.3, -2.4, 1.9, 0.9, diagram.PALE, "MLP")
-    diagram.arrow(axis, (8.4, -0.75), (11.3, -1.8))
-    diagram.arrow(axis, (11.3, -2.1), (5.6, -2.1))
-    diagram.box(axis, 3.4, -2.5, 2.2, 0.9, "white", "next word")
+    for x, channels, places, words in ((0.1, (1,) * 5, ((1,),), "$V$"), (3.9, CHANNELS, ((1,),), r"$\beta \circ V$"),
+                                       (7.7, CHANNELS, SQUARE, r"$\alpha \circ \beta \circ V$")):
+        diagram.stack(axis, x, 1.7, 1.1, 0.17, channels, places)
+        axis.text(x + 1.0, 3.75, words, ha="center", fontsize=12)
+    for x, letter, words in ((2.0, r"$\Phi_c$", "which\nchannels"), (5.8, r"$\Phi_s$", "which\npositions")):
+        diagram.box(axis, x + 0.45, 1.95, 0.95, 0.85, "white", letter)
+        diagram.arrow(axis, (x - 0.05, 2.4), (x + 0.45, 2.4))
+        diagram.arrow(axis, (x + 1.4, 2.4), (x + 1.9, 2.4))
+        axis.text(x + 0.92, 2.95, words, ha="center")
+        diagram.arrow(axis, (x + 0.92, 0.8), (x + 0.92, 1.95), colour=ORANGE)
+    axis.plot([1.0, 6.72], [0.8, 0.8], color=ORANGE, lw=1.2)
+    axis.text(0.9, 0.8, r"$h_{t-1}$", ha="right", va="center", color=ORANGE, fontsize=12)
+    axis.text(1.0, -0.25, "the state: has not read\nthe word before", color=ORANGE)
+    for y, colour, words in ((0.0, "white", "mean"), (-2.0, diagram.PALE, "LSTM"), (-4.2, diagram.PALE, "MLP")):
+        diagram.box(axis, 7.7, y, 1.9, 0.9, colour, words)
+    diagram.arrow(axis, (8.65, 1.7), (8.65, 0.9))
+    diagram.arrow(axis, (8.65, 0.0), (8.65, -1.1))
+    diagram.arrow(axis, (8.65, -2.0), (8.65, -3.3), colour=ORANGE)
+    axis.text(8.85, -2.75, "$h_t$", color=ORANGE, fontsize=12)
+    diagram.arrow(axis, (6.72, 0.8), (7.7, -1.4), colour=ORANGE, gap=0)
+    diagram.box(axis, 2.9, -2.3, 3.1, 0.9, "white", "word before")
+    diagram.arrow(axis, (6.0, -1.8), (7.7, -1.6))
+    diagram.arrow(axis, (5.2, -2.3), (7.7, -3.6))
+    diagram.arrow(axis, (7.7, -3.85), (5.6, -3.85))
+    diagram.box(axis, 2.9, -4.3, 2.7, 0.9, "white", "next word")
     return figure
 
 
@@ -54,7 +53,7 @@ def channel_curves(points: Tensor, curves: Mapping[str, Tensor], means: Tensor, 
         points: (n,) means at which the curves are drawn. curves: (n,) weights by word.
         means: (C,). title: the finding.
     """
-    figure, axis = new_figure(7.2, 3.2)
+    figure, axis = new_figure(5.4, 3.4)
     for (word, weights), colour, style in zip(curves.items(), SHADES, ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))):
         axis.plot(points.numpy(), weights.numpy(), color=colour, ls=style, lw=2, label=word)
     axis.plot(means.numpy(), [0] * len(means), "|", color=GREY, ms=9, alpha=0.5, transform=axis.get_xaxis_transform(),
@@ -72,12 +71,15 @@ def film_strip(picture: Tensor, words: Sequence[str], spatial: Tensor, title: st
     Args:
         picture: (3, H, W), values 0 to 255. words: T words.
         spatial: (T, h, w), not negative. title: the finding.
-        channel: (T, C); of each word the three highest channels are named.
+        channel: (T, C); of each word the three highest channels are named: once, where they are the same for all words.
         mask: (H, W), bool, whose border is drawn. below: T lines, one below each frame.
     """
     rows = -(-len(words) // COLUMNS)
-    height, lines = picture.shape[1] / picture.shape[2], (channel is not None) + (below is not None)
-    figure, axes = new_figure(COLUMNS * FRAME, (FRAME * height + 0.28 + 0.17 * lines) * rows + 0.45, rows, COLUMNS,
+    highest = [] if channel is None else [", ".join(map(str, row)) for row in channel.topk(3).indices.tolist()]
+    if len(set(highest)) == 1:
+        title, highest = f"{title}\ntop channels at every word: {highest[0]}", []
+    height, lines = picture.shape[1] / picture.shape[2], bool(highest) + (below is not None)
+    figure, axes = new_figure(COLUMNS * FRAME, (FRAME * height + 0.3 + 0.19 * lines) * rows + 0.65, rows, COLUMNS,
                               squeeze=False)
     maps = (spatial / spatial.mean((1, 2), keepdim=True) / FULL).clamp(max=1)
     H, W = (min(side, gradcam.REDUCED) for side in picture.shape[1:])
@@ -93,11 +95,8 @@ def film_strip(picture: Tensor, words: Sequence[str], spatial: Tensor, title: st
         axis.set_title(word, fontsize=11, fontweight="bold")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        said = [] if below is None else [below[t]]
-        if channel is not None:
-            said.append(", ".join(str(c) for c in channel[t].topk(3).indices.tolist()))
-        axis.set_xlabel("\n".join(said), fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        axis.set_xlabel("\n".join([*(below or [])[t:t + 1], *highest[t:t + 1]]), fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -152,23 +151,28 @@ def caption_scores(measures: Mapping[str, Mapping[str, Sequence[float]]], baseli
 
 def word_shares(shares: Mapping[str, Mapping[str, Sequence[float]]], levels: Mapping[str, float], title: str):
     """A row per kind of word and in it a mark per variant: the share of the map inside the object, mean over seeds.
+    Where a variant has several seeds, a small mark for each.
 
     Args:
         shares: the seeds' shares, 0 to 1, by variant and kind of word. levels: shares to compare with, by name.
         title: the finding.
     """
     kinds = list(next(iter(shares.values())))
-    figure, axis = new_figure(7.2, 0.36 * len(kinds) + 1.6)
+    figure, axis = new_figure(5.4, 0.4 * len(kinds) + 2.0)
     for number, ((variant, values), colour, marker) in enumerate(zip(shares.items(), SHADES, "oDs^v")):
         y = [row + 0.12 * (number - (len(shares) - 1) / 2) for row in range(len(kinds))]
         axis.plot([100 * sum(values[kind]) / len(values[kind]) for kind in kinds], y, marker, color=colour, ms=6,
                   label=variant)
+        for row, kind in enumerate(kinds):
+            if len(values[kind]) > 1:
+                axis.scatter([100 * share for share in values[kind]], [y[row]] * len(values[kind]), 9, color=colour,
+                             alpha=0.6, marker=marker, linewidths=0)
     for (name, level), style in zip(levels.items(), ("--", ":")):
         axis.axvline(100 * level, color=GREY if style == "--" else GREEN, ls=style, lw=1.5, label=name)
     axis.set_yticks(range(len(kinds)), kinds)
     axis.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="share of the map inside the object, in %")
     axis.set_xlim(left=0)
     axis.grid(axis="x", alpha=0.3)
-    figure.legend(frameon=False, ncols=3, loc="outside lower center")
+    figure.legend(frameon=False, ncols=2, loc="outside lower center")
     axis.set_title(title, loc="left")
     return figure

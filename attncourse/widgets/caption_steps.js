@@ -25,7 +25,7 @@ function draw(svg, { width, state, data, meta }) {
   };
   const images = [
     ["the picture, as weighted", paint(high, wide, (i, j, k) => data[before + (i * wide + j) * 3 + k] * kept(i, j))],
-    [meta.map ? "weights of positions" : "no spatial attention", paint(rows, columns, (i, j) => map[i * columns + j])],
+    [meta.map ? "\u03b1, weights of positions" : "no spatial attention", paint(rows, columns, (i, j) => map[i * columns + j])],
   ];
   const box = { y: top + 20, width: wide * scale, height: high * scale };
   images.forEach(([title, href], n) => {
@@ -112,7 +112,7 @@ function drawCurve(svg, { left, right, top, bottom }, { means, weights }, { low,
   const x = (mean) => x0 + (x1 - x0) * mean / 255;
   const y = (weight) => y1 + (y0 - y1) * weight / Math.max(most, 1);
   const step = most > 8 ? 4 : most > 4 ? 2 : most > 1.5 ? 1 : 0.5;
-  add(svg, "text", { x: left, y: top + 13, class: "quiet" }, "weights of channels; 1: their mean");
+  add(svg, "text", { x: left, y: top + 13, class: "quiet" }, "\u03b2, weights of channels (their mean: 1)");
   for (let value = 0; value <= Math.max(most, 1); value += step) {
     const line = value === 1 ? "leader" : "grid";
     add(svg, "line", { x1: x0, x2: x1, y1: y(value), y2: y(value), class: line });

@@ -5,6 +5,7 @@ widget.
 """
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,13 +177,14 @@ class CaptionSteps(CourseWidget):
         each, t = self.reading(self.state)
         photo = self._pictures[self.state["picture"]]
         weights = np.ones((1, 1)) if each.spatial is None else each.spatial[t]
-        figure = Figure(figsize=(7, 3), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
+        figure = Figure(figsize=(4.4, 5.2), layout="constrained")  # narrow: for phones
+        axes = figure.subplot_mosaic([["left", "middle"], ["right", "right"]], height_ratios=(1, 0.9))
+        left, middle, right = axes["left"], axes["middle"], axes["right"]
         left.imshow(dimmed(photo, weights))
         middle.imshow(weights, cmap="gray", vmin=0, vmax=weights.max())
-        for axes, title in ((left, "the picture, as weighted"), (middle, "spatial weights")):
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(title, size="medium")
+        for each_axes, title in ((left, "picture, as weighted"), (middle, "α, weights of positions")):
+            each_axes.set(xticks=[], yticks=[])
+            each_axes.set_title(title, size="medium")
         if each.channel is None:
             right.text(0.5, 0.5, "no channel attention", ha="center", va="center", color=QUIET)
             right.set(xticks=[], yticks=[])
@@ -191,9 +193,9 @@ class CaptionSteps(CourseWidget):
             right.plot(each.means[t][chosen], each.channel[t][chosen], "o-", color=UP, ms=3, lw=1)
             right.axhline(1, color=QUIET, ls="--", lw=1)
             right.set(ylim=(0, 1.05 * each.channel.max()), xlabel="mean of the channel")
-        right.set_title("channels, times the mean weight", size="medium")
+        right.set_title("β, weights of channels (their mean: 1)", size="medium")
         words = [f"[{word}]" if k == t else word for k, word in enumerate(each.words)]
-        lines = [" ".join(words[start:start + 12]) for start in range(0, len(words), 12)]
+        lines = textwrap.wrap(" ".join(words), 44)
         figure.suptitle(f"{self.chosen['picture']}, beam width {self.chosen['beam']}\n" + "\n".join(lines),
                         size="medium", parse_math=False)
         return figure

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from block_contract import generic
 from torch import nn
 
 from attncourse.captioning.decoder import Captioner, DecoderConfig, beam_search, read_along
@@ -16,14 +17,15 @@ START, END = Vocabulary.START, Vocabulary.END
 SMALL = {"width": 4, "state": 6, "embedding": 5, "dropout": 0.0}
 
 
-def small(order: str = "channel-spatial", vocabulary: int = len(WORDS), layers: int = 1,
-          scale: float = 2.0) -> Captioner:
-    """A captioner of maps (B, 3, 4, 4) whose random words are not all equally likely."""
-    with seeded(0):
-        channels, between = (4, 6)[:layers], [nn.Conv2d(4, 6, 3, 2, 1)][:layers - 1]
-        model = Captioner(nn.Conv2d(3, 4, 1), channels, vocabulary, DecoderConfig(order, **SMALL), between)
+def small(order: str = "channel-spatial", vocabulary: int = len(WORDS), layers: int = 1) -> Captioner:
+    """A captioner of maps (B, 3, 4, 4) with weights so large that picture and words matter for what it says."""
+    channels, between = (4, 6)[:layers], [nn.Conv2d(4, 6, 3, 2, 1)][:layers - 1]
+    model = generic(Captioner(nn.Conv2d(3, 4, 1), channels, vocabulary, DecoderConfig(order, **SMALL), between), 9)
+    with torch.no_grad():
         for parameter in model.parameters():
-            parameter.data.mul_(scale)
+            parameter.mul_(3)
+        model.word.bias.zero_()
+        model.encoder.weight.mul_(3)
     return model.eval()
 
 
@@ -129,6 +131,40 @@ def test_with_enough_beams_the_best_of_all_sentences_is_found(longest):
         assert found == best
 
 
+class Remembers(nn.Module):
+    """In the place of the LSTM: a state in which every word leaves its trace."""
+
+    def forward(self, x, states):
+        h = 0.8 * states[0].roll(1, 1) + nn.functional.pad(x[:, -5:], (0, 1))
+        return h, h
+
+
+def beam_search_by_loops(model: Captioner, one: torch.Tensor, beam: int, longest: int) -> list[int]:
+    """The same search on lists, each sentence read from its beginning."""
+    beams = [([], 0.0)]
+    for _ in range(longest):
+        followed = [each for each in beams if END in each[0]]
+        for words, total in beams:
+            if END not in words:
+                logits = model(one, torch.tensor([[START, *words]]))[0, -1]
+                logits[[Vocabulary.START, Vocabulary.UNKNOWN]] = -torch.inf
+                scores = logits.log_softmax(0)
+                followed += [([*words, word], total + scores[word].item()) for word in range(len(scores))]
+        beams = sorted(followed, key=lambda each: each[1] / len(each[0]), reverse=True)[:beam]
+    return beams[0][0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beam", [2, 4])
+def test_the_search_equals_a_search_by_loops(beam):
+    """What was said before the last word matters here: with the state of another beam the sentences would be others."""
+    model = small(vocabulary=7)
+    model.lstm = Remembers()
+    found = beam_search(model, maps(12), beam, 6)
+    assert found == [beam_search_by_loops(model, one, beam, 6) for one in maps(12).split(1)]
+    assert len(set(map(tuple, found))) > 2
+
+
 def test_more_beams_find_sentences_that_the_likeliest_word_misses():
     model = small()
     greedy, wide = (beam_search(model, maps(60), beam, 6) for beam in (1, 5))
@@ -139,7 +175,7 @@ def test_more_beams_find_sentences_that_the_likeliest_word_misses():
 
 
 def test_pictures_do_not_disturb_each_other():
-    model = small(vocabulary=9, scale=4)
+    model = small(vocabulary=9)
     together = beam_search(model, maps(10), 3, 8)
     assert together == [words for one in maps(10).split(1) for words in beam_search(model, one, 3, 8)]
     assert len({len(words) for words in together}) > 1  # some end early

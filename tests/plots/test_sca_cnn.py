@@ -51,7 +51,8 @@ def test_a_film_strip_has_a_frame_per_word(picture):
     assert {*words, "finding"} <= set(texts(figure))
     assert len([axis for axis in figure.axes if axis.images]) == 7
     assert figure.get_size_inches()[0] <= 7.5
-    assert len([axis for axis in figure.axes if axis.axison]) == 7  # the rest of the second row is empty
+    assert len([axis for axis in figure.axes if axis.axison]) == 7  # the rest of the last row is empty
+    assert figure.get_size_inches()[0] <= 3.6  # three frames in a row: a phone shows them large enough
 
 
 def test_all_frames_have_one_scale_in_means_of_the_map(picture):
@@ -74,6 +75,9 @@ def test_a_film_strip_names_the_three_highest_channels_and_what_else_it_is_told(
     channel[1, [8, 0, 2]] = torch.tensor([3.0, 2, 1])
     figure = film_strip(picture, ["a", "b"], torch.ones(2, 3, 4), "finding", channel=channel, below=["9 %", "8 %"])
     assert [axis.get_xlabel() for axis in figure.axes[:2]] == ["9 %\n4, 7, 1", "8 %\n8, 0, 2"]
+    alike = film_strip(picture, ["a", "b"], torch.ones(2, 3, 4), "finding", channel=channel[[0, 0]])
+    assert "finding\ntop channels at every word: 4, 7, 1" in texts(alike)  # once
+    assert [axis.get_xlabel() for axis in alike.axes[:2]] == ["", ""]
 
 
 def test_a_film_strip_draws_the_masks_border_at_its_place():
@@ -121,6 +125,9 @@ def test_word_shares():
     (axis,) = figure.axes
     np.testing.assert_allclose(axis.lines[0].get_xdata(), [20, 50])  # means over seeds, in %
     np.testing.assert_allclose(axis.lines[1].get_xdata(), [10, 40])
+    small = np.concatenate([marks.get_offsets() for marks in axis.collections])
+    np.testing.assert_allclose(small[:, 0], [10, 30, 50, 50])  # C-S has two seeds, S one
+    np.testing.assert_allclose(small[:, 1], axis.lines[0].get_ydata().repeat(2))
     assert axis.lines[0].get_marker() != axis.lines[1].get_marker()
     np.testing.assert_allclose([line.get_xdata()[0] for line in axis.lines[2:]], [11, 70])
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "colour"]
