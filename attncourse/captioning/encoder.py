@@ -75,8 +75,15 @@ def scene_captioner(vocabulary: int, config: DecoderConfig = DEFAULT, layers: in
 
 
 def captioner(data: str, vocabulary: int, config: DecoderConfig = DEFAULT, layers: int = 1) -> Captioner:
-    """A captioner for "flickr8k" or "scenes" whose last ``layers`` maps are attended."""
-    return {"flickr8k": photo_captioner, "scenes": scene_captioner}[data](vocabulary, config, layers)
+    """A captioner for "flickr8k" or "scenes" whose last ``layers`` maps are attended.
+
+    Raises:
+        ValueError: for other data.
+    """
+    makers = {"flickr8k": photo_captioner, "scenes": scene_captioner}
+    if data not in makers:
+        raise ValueError(f"there are captioners for {' and '.join(makers)}, got {data!r}")
+    return makers[data](vocabulary, config, layers)
 
 
 def cached_maps(folder: Path, split: CaptionSplit, layers: int = 1, progress: bool = True) -> Tensor:

@@ -16,9 +16,9 @@ function draw(svg, { width, state, data, shape, meta, controls }) {
     const y = 14 + 80 * s;
     const side = Math.min(20, (width - 20) / network.layers[s] - 6);
     const name = width < 400 ? "" : ` ${controls[1].options[state.block]}`; // on a phone the control above says it
-    const note = blocks ? `, ${blocks} ×${name}` : "";
+    const counted = blocks ? `, ${blocks} ×${name}` : "";
     add(svg, "text", { x: 0, y, class: blocks ? "strong" : "quiet" },
-      `Stage ${s + 1}: ${meta.widths[state.network][state.place][s]}${note}`);
+      `Stage ${s + 1}: ${meta.widths[state.network][state.place][s]}${counted}`);
     for (let n = 0; n < network.layers[s]; n++) {
       const x = 4 + n * (side + 6);
       add(svg, "rect", { x, y: y + 10, width: side, height: side, class: "frame" });

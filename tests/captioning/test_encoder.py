@@ -68,6 +68,11 @@ def test_captioners(data, inputs, positions, layers):
     assert model(torch.randn(2, *inputs), torch.tensor([[1, 3], [1, 4]])).shape == (2, 2, 9)
 
 
+def test_a_captioner_of_other_data():
+    with pytest.raises(ValueError, match="there are captioners for flickr8k and scenes, got 'coco'"):
+        captioner("coco", 9)
+
+
 class Counted(nn.Module):
     """A small encoder that counts the pictures that go through it."""
 

@@ -141,39 +141,27 @@ class Killed(BaseException):
     pass
 
 
-def test_an_interruption_with_a_checkpoint_is_passed_on(monkeypatch, tmp_path):
-    steps, step = [], training.train_step
+def stop_after(steps: int, error: type[BaseException], monkeypatch) -> None:
+    """Let the training end with this error in the place of a later step."""
+    left, step = iter(range(steps)), training.train_step
 
-    def interrupted(*arguments):
-        steps.append(1)
-        if len(steps) == 8:
-            raise KeyboardInterrupt
+    def stopped(*arguments):
+        if next(left, None) is None:
+            raise error
         return step(*arguments)
 
-    monkeypatch.setattr(training, "train_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        trained(captioner(), checkpoint=tmp_path / "run.safetensors")
-    assert len(trained(captioner(), checkpoint=tmp_path / "run.safetensors")["epochs"]) == 3
+    monkeypatch.setattr(training, "train_step", stopped)
 
 
-@pytest.mark.parametrize("at", [2, 5, 7, 12])  # in the first epoch, at its end, in the second and the third
-def test_a_killed_run_goes_on_with_the_same_numbers(monkeypatch, tmp_path, at):
-    whole = captioner()
+@pytest.mark.parametrize(("steps", "error"), [  # in the first epoch, at its end, in the second and the third
+    (2, Killed), (5, Killed), (7, KeyboardInterrupt), (12, Killed)])
+def test_a_stopped_run_goes_on_with_the_same_numbers(monkeypatch, tmp_path, steps, error):
+    whole, resumed, path = captioner(), captioner(), tmp_path / "run.safetensors"
     expected = trained(whole)
-    losses, step = [], training.train_step
-
-    def dies(*arguments):
-        if len(losses) == at:
-            raise Killed
-        losses.append(step(*arguments))
-        return losses[-1]
-
-    path = tmp_path / "run.safetensors"
-    monkeypatch.setattr(training, "train_step", dies)
-    with pytest.raises(Killed):
-        trained(captioner(), checkpoint=path, every=1)
-    monkeypatch.setattr(training, "train_step", step)
-    resumed = captioner()
+    with monkeypatch.context() as patch:
+        stop_after(steps, error, patch)
+        with pytest.raises(error):
+            trained(captioner(), checkpoint=path, every=1)
     with torch.random.fork_rng():
         torch.manual_seed(99)  # another process has other random numbers
         result = trained(resumed, checkpoint=path, every=1)
@@ -181,21 +169,12 @@ def test_a_killed_run_goes_on_with_the_same_numbers(monkeypatch, tmp_path, at):
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
 
 
-def test_an_interrupted_run_keeps_its_finished_epochs(monkeypatch, capsys):
-    losses, step = [], training.train_step
-
-    def interrupted(*arguments):
-        losses.append(step(*arguments))
-        if len(losses) == 8:
-            raise KeyboardInterrupt
-        return losses[-1]
-
-    monkeypatch.setattr(training, "train_step", interrupted)
+def test_an_interrupted_run_without_a_checkpoint_keeps_its_finished_epochs(monkeypatch, capsys):
+    stop_after(8, KeyboardInterrupt, monkeypatch)
     result = trained(captioner())
     assert (len(result["epochs"]), result["complete"]) == (1, False)
     assert "kept the 1 finished epochs" in capsys.readouterr().out
-    losses.clear()
-    monkeypatch.setattr(training, "train_step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    stop_after(0, KeyboardInterrupt, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         trained(captioner())
 

@@ -1,7 +1,6 @@
 """The numbers, words and stored output of the widget that steps through a caption."""
 
 import base64
-import itertools
 import json
 import math
 import subprocess
@@ -192,36 +191,6 @@ def test_a_word_behind_the_end_is_the_last_word(widget):
     assert widget.summary.startswith("Word 3 of 3 (there is no word 6), the end: ")
     widget.state = {"beam": 2}
     assert widget.summary.startswith('Word 6 of 7, "hat": ')
-
-
-def test_every_combination_has_its_own_sentence(widget):
-    sizes = [len(each["options"]) for each in widget.controls]
-    assert sizes == [2, 3, 7]
-    assert len(widget.summaries) == len(set(widget.summaries)) == np.prod(sizes)
-    for place, indices in enumerate(itertools.product(*map(range, sizes))):  # as base.js counts
-        widget.state = dict(zip(widget.state, indices))
-        assert widget.summaries[place] == widget.summary
-
-
-def test_state_goes_out_and_comes_back(widget):
-    widget.set_state({"state": {"picture": 1, "beam": 0, "word": 2}})  # as the front end does it
-    assert widget.chosen == {"picture": "a cat", "beam": "1", "word": "3"}
-    widget.state = {"beam": 2}  # from Python, in part
-    assert widget.get_state("state") == {"state": {"picture": 1, "beam": 2, "word": 2}}
-    assert repr(widget) == "<CaptionSteps widget: picture = a cat, beam = 3, word = 3>"
-
-
-def test_the_stored_output_has_view_picture_and_text(widget, readings):
-    data, metadata = widget._repr_mimebundle_()
-    assert data["text/plain"] == repr(widget) == repr(CaptionSteps(PICTURES, NAMES, readings, (1, 2, 3)))
-    assert data[VIEW]["model_id"] == widget.model_id
-    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert metadata["image/png"]["alt"] == f"{widget.label}. {widget.summary}"
-    assert widget._repr_mimebundle_()[0]["image/png"] == data["image/png"]
-    for name in widget.state:
-        widget.state = {name: 0 if widget.state[name] else 1}
-        assert widget._repr_mimebundle_()[0]["image/png"] != data["image/png"], name
-        data = widget._repr_mimebundle_()[0]
 
 
 @pytest.mark.parametrize("order", ORDERS)
