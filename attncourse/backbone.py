@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 AttentionFactory = Callable[[int], nn.Module]
 
+MAP_WIDTHS = (32, 30, 15, 13)  # of the maps at ReportCNN's four places, in pixels
+
 
 def stage(in_channels: int, channels: int) -> nn.Sequential:
     """Two 3×3 convolutions and a pooling step; an Identity marks each place where attention can be put.

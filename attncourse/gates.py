@@ -132,7 +132,7 @@ def rounded(values: Tensor) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m attncourse.gates", description=__doc__.split("\n\n")[0])
-    parser.add_argument("run", help="stem of the run's files in --runs and results/")
+    parser.add_argument("run", help="name of the run's record, and of its weights in --runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the trained weights")
     parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
     options = parser.parse_args(arguments)

@@ -22,15 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attncourse.as_described import ECA_LINEAR_AUTOENCODERS, LINEAR_AUTOENCODERS
 from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
 from attncourse.cam_sam import ChannelAttention, SpatialAttention
 from attncourse.cbam import CBAM
+from attncourse.controls import ChannelScale
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import Scenes, load_scenes, scenes
 from attncourse.eca import ECA
-from attncourse.experiments import NETWORKS, ChannelScale
 from attncourse.gates import attention_blocks, read_gates
 from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_sam
 from attncourse.localization import energy_inside
@@ -134,14 +135,14 @@ STUDIES: dict[str, dict[str, Callable[[], ReportCNN]]] = {  # study -> variant -
         "tanh": partial(network, partial(AE, activation=nn.Tanh)),
         "after ReLU": partial(network_with_gate_after, "relu", AE),
         "after BatchNorm": partial(network_with_gate_after, "norm", AE),
-        "linear": partial(network, NETWORKS["cnn+linear-autoencoder"]),
+        "linear": partial(network, LINEAR_AUTOENCODERS),
     },
     "hybrids": {
         "ECA, SAM": partial(network, eca_sam),
         "SAM, ECA": partial(network, sequence(sam(), ECA)),
         "ECA, autoencoder": partial(network, eca_autoencoder),
         "autoencoder, ECA": partial(network, sequence(AE, ECA)),
-        "ECA, linear autoencoder": partial(network, NETWORKS["cnn+eca+linear-autoencoder"]),
+        "ECA, linear autoencoder": partial(network, ECA_LINEAR_AUTOENCODERS),
     },
 }
 

@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from attncourse import __version__
-from attncourse.atomic import write_atomic
 from attncourse.checkpoint import load_checkpoint, save_checkpoint
 from attncourse.datasets.images import ImageData, Split
 
@@ -50,7 +49,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainRecord:
-    """Everything that a page needs to print a result, and a reader to repeat it. One JSON file each."""
+    """Everything that a page needs to print a result, and a reader to repeat it."""
 
     network: str  # what was trained, e.g. "cnn+se"
     parameters: int
@@ -76,23 +75,28 @@ class TrainRecord:
     date: str  # UTC
     schema: int = SCHEMA
 
-    def save(self, path: Path | str) -> Path:
-        return write_atomic(path, json.dumps(asdict(self), indent=1) + "\n")
+    @property
+    def name(self) -> str:
+        """Of a run on CIFAR-10, e.g. "cifar10-as-described-cnn+se-seed0"."""
+        return f"cifar10-{self.column.replace(' ', '-')}-{self.network}-seed{self.seed}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
 
     @classmethod
-    def load(cls, path: Path | str) -> "TrainRecord":
+    def from_json(cls, text: str) -> "TrainRecord":
         """Read a record.
 
         Raises:
-            ValueError: if the file is not a record of this schema.
+            ValueError: if the text is not a record of this schema.
         """
         try:
-            values = json.loads(Path(path).read_text())
+            values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not a training record: {error}") from None
+            raise ValueError(f"not a training record: {error}") from None
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or values.get("schema") != SCHEMA or set(values) != names:
-            raise ValueError(f"{path} is not a training record of schema {SCHEMA}")
+            raise ValueError(f"not a training record of schema {SCHEMA}")
         return cls(**values)
 
 
@@ -137,7 +141,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig(), *, network: str = "network",
           column: str = "own run", command: str = "train() in a notebook", progress: bool = True,
-          checkpoint: Path | None = None) -> TrainRecord:
+          checkpoint: Path | None = None, after_epoch: Callable[[], object] = lambda: None) -> TrainRecord:
     """Train a classifier with SGD and cross-entropy, on the device where its parameters are.
 
     When it returns, the model holds the weights of the best validation epoch and is in eval mode. Interrupting it
@@ -152,6 +156,7 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
         checkpoint: a file that is written after each epoch. If it is there at the start, the run goes on from it; on a
             CPU or a CUDA device it ends with the same weights as a run that was never stopped. Delete it when the
             result is safe.
+        after_epoch: called after each epoch, when its checkpoint is written.
 
     Raises:
         ValueError: if there are fewer training images than one batch, or the checkpoint belongs to another run.
@@ -194,20 +199,30 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                     save_checkpoint(checkpoint, identity, model, weights, so_far, optimizer, scaler, order)
                 if progress:
                     print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
+                after_epoch()
         except KeyboardInterrupt:
             if best is None:
                 raise
             print(f"Interrupted: kept the {len(epochs)} finished epochs.")
     model.load_state_dict(weights)
-    test_loss, test_accuracy = evaluate(model, test, normalise, dtype)
+    tested = evaluate(model, test, normalise, dtype)
+    return record_of(model, data, config, epochs, best, tested, network=network, column=column, command=command,
+                     dtype=dtype, seconds=seconds_before + time.perf_counter() - start)
+
+
+def record_of(model: nn.Module, data: ImageData, config: TrainConfig, epochs: list[dict], best: int,
+              tested: tuple[float, float], *, network: str, column: str, command: str, dtype: torch.dtype,
+              seconds: float) -> TrainRecord:
+    """The record of a run whose best epoch is epochs[best] and whose test loss and accuracy are given."""
+    device = next(model.parameters()).device
     per_epoch = len(data.train) // config.batch_size * config.batch_size
     return TrainRecord(
         network=network, parameters=sum(p.numel() for p in model.parameters()),
         dataset=data.name, dataset_sha256=data.sha256, dataset_order=data.order,
         images={"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         column=column, command=command, seed=config.seed, config=asdict(config),
-        epochs=epochs, best_epoch=best + 1, test_loss=test_loss, test_accuracy=test_accuracy,
-        complete=len(epochs) == config.epochs, wall_seconds=seconds_before + time.perf_counter() - start,
+        epochs=epochs, best_epoch=best + 1, test_loss=tested[0], test_accuracy=tested[1],
+        complete=len(epochs) == config.epochs, wall_seconds=seconds,
         images_per_second=per_epoch / statistics.median(epoch["seconds"] for epoch in epochs),
         device=device_name(device), threads=torch.get_num_threads(), dtype=str(dtype).removeprefix("torch."),
         versions={"python": platform.python_version(), "torch": torch.__version__, "attncourse": __version__},

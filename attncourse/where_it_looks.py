@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncourse.backbone import ReportCNN
+from attncourse.backbone import MAP_WIDTHS, ReportCNN
 from attncourse.bam import BAM
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import Scenes, load_scenes, scenes
-from attncourse.experiments import MAP_WIDTHS
 from attncourse.gates import attention_blocks, read_gates
 from attncourse.gradcam import class_map, map_and_gradient
 from attncourse.localization import best_iou, energy_inside, iou, pointing_game

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
-from attncourse.backbone import ReportCNN, stage
+from attncourse.backbone import MAP_WIDTHS, ReportCNN, stage
 from attncourse.cam_sam import SpatialAttention
 from attncourse.cbam import CBAM
 from attncourse.eca import ECA
-from attncourse.experiments import MAP_WIDTHS
 from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.training import seeded
 

@@ -12,33 +12,32 @@ from safetensors.torch import save
 from attncourse import results, weights
 from attncourse.backbone import ReportCNN
 from attncourse.datasets.images import ImageData, Split, digest
-from attncourse.experiments import NETWORKS
-from attncourse.results import accuracy_table, load_records, load_study, study_table
+from attncourse.experiments import COLUMNS
+from attncourse.record_file import append_record, read_records
+from attncourse.results import RECORDS, accuracy_table, load_record, load_records, load_study, study_table
 from attncourse.se import SEBlock
 from attncourse.studies import CONFIG, SHIPPED, STUDIES
-from attncourse.training import TrainConfig, TrainRecord, seeded, train
+from attncourse.training import TrainConfig, seeded, train
 from attncourse.weights import __main__ as command
 from attncourse.weights import load_weights
 
-RECORDS = sorted(results.FOLDER.glob("cifar10-as-described-*.json"))
+STORED = read_records(RECORDS)
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_every_record_is_whole(path):
-    record = TrainRecord.load(path)
-    assert path.stem == f"cifar10-as-described-{record.network}-seed{record.seed}"
+@pytest.mark.parametrize("record", STORED, ids=lambda record: record.name)
+def test_every_record_is_whole(record):
     assert record.complete
     assert record.images == {"train": 45_000, "val": 5_000, "test": 10_000}
     assert (record.config["epochs"], record.config["batch_size"], record.config["lr"]) == (10, 128, 0.1)
     assert len(record.epochs) == 10
     accuracies = [epoch["val_accuracy"] for epoch in record.epochs]
     assert record.best_epoch == accuracies.index(max(accuracies)) + 1
-    model = ReportCNN(attention=NETWORKS[record.network])
-    assert record.parameters == count(model)
+    assert record.parameters == count(COLUMNS[record.column.replace(" ", "-")][record.network]())
 
 
-def test_all_records_are_of_the_same_images():
-    assert len({TrainRecord.load(path).dataset_sha256 for path in RECORDS}) == 1
+def test_all_records_are_of_different_runs_on_the_same_images():
+    assert len({record.dataset_sha256 for record in STORED}) == 1
+    assert len({record.name for record in STORED}) == len(STORED)
 
 
 @pytest.mark.parametrize("network", ["cnn", "cnn+se"])
@@ -47,8 +46,10 @@ def test_at_least_two_seeds(network):
 
 
 def test_unknown_names_are_said():
-    with pytest.raises(ValueError, match="no records of 'resnet'; there are cnn, cnn\\+"):
+    with pytest.raises(ValueError, match="no records of 'resnet' as described; there are cnn, cnn\\+"):
         load_records("resnet")
+    with pytest.raises(ValueError, match=r"no record of cifar10-nothing in .*cifar10\.jsonl"):
+        load_record("cifar10-nothing")
     with pytest.raises(ValueError, match="no study 'nothing'"):
         load_study("nothing")
     with pytest.raises(ValueError, match="no weights 'nothing'; there are"):
@@ -66,11 +67,12 @@ def test_weights_are_those_that_were_stored():
     index = json.loads((weights.FOLDER / "index.json").read_text())
     assert sorted(index) == sorted(path.stem for path in weights.FOLDER.glob("*.safetensors"))
     assert sum(path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")) < 20e6
+    stored = {record.name for record in STORED}
     for name, entry in index.items():
         content = (weights.FOLDER / f"{name}.safetensors").read_bytes()
         assert len(content) <= (6e6 if name.startswith("captioner-") else 1.5e6)
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
-        assert (results.FOLDER / f"{entry['record']}.json").exists()
+        assert entry["record"] in stored or (results.FOLDER / f"{entry['record']}.json").exists()
         assert entry["command"].startswith("python -m attncourse.")
 
 
@@ -94,8 +96,7 @@ def test_every_trunk_fits_its_network(name, entry):
         study = name.removeprefix("scenes-").removesuffix("-trunk")
         model = STUDIES[study][SHIPPED[study]]()
     else:
-        record = TrainRecord.load(results.FOLDER / f"{entry['record']}.json")
-        model = ReportCNN(attention=NETWORKS[record.network])
+        model = COLUMNS["as-described"][load_record(entry["record"]).network]()
     missing, unexpected = model.load_state_dict(load_weights(name), strict=False)
     assert unexpected == []
     assert {key.split(".")[0] for key in missing} == {"classifier"}
@@ -111,11 +112,11 @@ def trained(tmp_path, monkeypatch):
     with seeded(0):
         model = ReportCNN(attention=SEBlock)
     config = TrainConfig(epochs=1, batch_size=4, dtype="float32")
-    record = train(model, data, config, network="cnn+se", progress=False)
-    run = "cifar10-as-described-cnn+se-seed0"
-    record.save(tmp_path / f"{run}.json")
+    record = train(model, data, config, network="cnn+se", column="as described", progress=False)
+    run = record.name
+    append_record(tmp_path / "cifar10.jsonl", record)
     (tmp_path / f"{run}.safetensors").write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
-    for module, name, value in ((weights, "FOLDER", tmp_path), (command, "FOLDER", tmp_path),
+    for module, name, value in ((weights, "FOLDER", tmp_path), (results, "RECORDS", tmp_path / "cifar10.jsonl"),
                                 (command, "load_cifar10", lambda root: data)):
         monkeypatch.setattr(module, name, value)
     return run, model, record, tmp_path
@@ -132,10 +133,10 @@ def test_the_command_stores_the_trunk_of_a_run(trained):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"test_accuracy": 0.99}, "says 99.00%"), ({"dataset_sha256": "0"}, "not the images"),
-    ({"network": "cnn"}, "Unexpected key"), ({"schema": 0}, "not a training record")])
+    ({"column": "as coded"}, "no record of"), ({"schema": 0}, "not a training record")])
 def test_weights_that_are_not_the_records_are_refused(trained, capsys, change, message):
     run, _, record, folder = trained
-    replace(record, **change).save(folder / f"{run}.json")
+    (folder / "cifar10.jsonl").write_text(replace(record, **change).to_json() + "\n")
     assert command.main([run, "--runs", str(folder)]) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -187,7 +188,7 @@ def test_study_table_against_a_computation_by_hand():
 
 def test_gate_study_belongs_to_its_record():
     study = load_study("se-gates")
-    record = TrainRecord.load(results.FOLDER / f"{study['record']}.json")
+    record = load_record(study["record"])
     assert study["dataset_sha256"] == record.dataset_sha256
     assert study["accuracy"]["as trained"] == pytest.approx(record.test_accuracy, abs=0.002)  # bfloat16 rounds
     assert [(len(place), len(place[0])) for place in study["mean"]] == [(10, 64), (10, 64), (10, 128), (10, 128)]

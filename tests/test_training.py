@@ -140,14 +140,21 @@ def test_the_smaller_last_batch_is_dropped(data, model, monkeypatch):
     assert sizes == [16] * 8 + [40, 40]  # 130 training images: 8 full batches, then validation and test
 
 
-def test_record_round_trip(data, model, tmp_path):
-    record = train(model, data, replace(CONFIG, epochs=1), progress=False)
-    path = record.save(tmp_path / "a" / "record.json")
-    assert TrainRecord.load(path) == record
-    for broken in ("{", "[]", json.dumps({"schema": 99})):
-        path.write_text(broken)
-        with pytest.raises(ValueError, match=r"record\.json is not a training record"):
-            TrainRecord.load(path)
+def test_record_round_trip(data, model):
+    record = train(model, data, replace(CONFIG, epochs=1), network="tiny", column="as coded", progress=False)
+    assert TrainRecord.from_json(record.to_json()) == record
+    assert "\n" not in record.to_json()
+    assert record.name == "cifar10-as-coded-tiny-seed0"
+    for broken in ("", "{", "[]", json.dumps({"schema": 99}), record.to_json()[:-1], record.to_json() + "{"):
+        with pytest.raises(ValueError, match="not a training record"):
+            TrainRecord.from_json(broken)
+
+
+def test_after_each_epoch_its_checkpoint_is_there(data, model, tmp_path):
+    seen = []
+    train(model, data, CONFIG, progress=False, checkpoint=tmp_path / "c",
+          after_epoch=lambda: seen.append((tmp_path / "c").exists()))
+    assert seen == [True] * 3
 
 
 def test_normalise():

@@ -11,7 +11,7 @@ from attncourse.checks import attempts, guard  # noqa: F401  guard remembers tor
 from attncourse.checks.engine import CheckResult, Exercise
 
 CHAPTERS = ("attention", "backbone", "se", "cam_sam", "cbam", "bam", "eca", "autoencoder", "hybrids",  # reading order
-            "sca_cnn", "gradcam", "where_it_looks", "resnets")
+            "sca_cnn", "gradcam", "where_it_looks", "resnets", "report_table", "scaling")
 
 __all__ = ["CHAPTERS", "CheckResult", "Exercise", "exercises", "progress", *CHAPTERS]
 

@@ -1,25 +1,46 @@
-"""The measured results that the course prints: one JSON file each, written by a command that it names."""
+"""The measured results that the course prints, each written by a command that it names.
+
+Training runs on CIFAR-10 are lines of ``cifar10.jsonl``; other measurements have a JSON file each.
+"""
 
 import json
 import statistics
 from pathlib import Path
 
+from attncourse.record_file import read_records
 from attncourse.training import TrainRecord
 
 FOLDER = Path(__file__).parent
+RECORDS = FOLDER / "cifar10.jsonl"
 
 
-def load_records(network: str) -> list[TrainRecord]:
-    """All stored training records of a network ("cnn", "cnn+se", …) on CIFAR-10 as described, by seed.
+def load_records(network: str, column: str = "as described") -> list[TrainRecord]:
+    """All stored training records of a network ("cnn", "cnn+se", …) on CIFAR-10, by seed.
+
+    Args:
+        column: "as described" by the report's text, or "as coded" in its code.
 
     Raises:
         ValueError: if there is none; the message lists the networks that have records.
     """
-    records = [TrainRecord.load(path) for path in sorted(FOLDER.glob("cifar10-as-described-*.json"))]
+    records = [record for record in read_records(RECORDS) if record.column == column]
     chosen = sorted((record for record in records if record.network == network), key=lambda record: record.seed)
     if not chosen:
-        raise ValueError(f"no records of {network!r}; there are {', '.join(sorted({r.network for r in records}))}")
+        raise ValueError(f"no records of {network!r} {column}; there are "
+                         f"{', '.join(sorted({record.network for record in records}))}")
     return chosen
+
+
+def load_record(name: str) -> TrainRecord:
+    """The stored training record of one run, "cifar10-as-described-cnn+se-seed0".
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = [record for record in read_records(RECORDS) if record.name == name]
+    if not found:
+        raise ValueError(f"no record of {name} in {RECORDS}")
+    return found[0]
 
 
 def load_study(name: str) -> dict:

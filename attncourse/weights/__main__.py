@@ -16,10 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from attncourse.backbone import ReportCNN
+from attncourse.as_described import AS_DESCRIBED
 from attncourse.datasets.cifar10 import load_cifar10
-from attncourse.experiments import NETWORKS
-from attncourse.results import FOLDER
+from attncourse.results import load_record
 from attncourse.training import Normalise, TrainRecord, budget, evaluate
 from attncourse.weights import store_weights
 
@@ -33,7 +32,7 @@ def accuracy_of(record: TrainRecord, weights: dict[str, torch.Tensor], root: str
     data, device = load_cifar10(root), budget().device
     if data.sha256 != record.dataset_sha256:
         raise ValueError(f"these are not the images that {record.network} was trained on: {data.name}")
-    model = ReportCNN(attention=NETWORKS[record.network]).to(device, memory_format=torch.channels_last)
+    model = AS_DESCRIBED[record.network]().to(device, memory_format=torch.channels_last)
     model.load_state_dict(weights)
     normalise = Normalise(data.mean, data.std, device)
     return evaluate(model, data.test.to(device), normalise, getattr(torch, record.dtype))[1]
@@ -41,13 +40,13 @@ def accuracy_of(record: TrainRecord, weights: dict[str, torch.Tensor], root: str
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m attncourse.weights", description=__doc__.split("\n\n")[0])
-    parser.add_argument("run", help="stem of the run's files in --runs and results/")
+    parser.add_argument("run", help="name of the run's record, and of its weights in --runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the trained weights")
     parser.add_argument("--data", default=os.environ.get("ATTNCOURSE_DATA"), help="folder with CIFAR-10")
     options = parser.parse_args(arguments)
     command = shlex.join(["python", "-m", "attncourse.weights", options.run])
     try:
-        record = TrainRecord.load(FOLDER / f"{options.run}.json")
+        record = load_record(options.run)
         weights = load_file(options.runs / f"{options.run}.safetensors")
         trunk = {name: value for name, value in weights.items() if not name.startswith("classifier.")}
         path = store_weights(f"cifar10-{record.network.replace('+', '-')}-trunk", trunk, command, options.run,

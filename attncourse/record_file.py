@@ -1,0 +1,49 @@
+"""Training records in one file, a line each, to which any number of processes append.
+
+A line is there as a whole or not at all: the file is replaced atomically, under a lock. What another program cut short
+is noticed, and nothing in front of it is lost.
+"""
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from attncourse.atomic import write_atomic
+from attncourse.training import TrainRecord
+
+
+def read_records(path: Path) -> list[TrainRecord]:
+    """All records of the file, in its order; none if there is no file. A last line that was cut short is left out.
+
+    Raises:
+        ValueError: if another line is not a record.
+    """
+    whole, _ = lines_of(path)
+    records = []
+    for number, line in enumerate(whole, 1):
+        try:
+            records.append(TrainRecord.from_json(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}: remove that line, and its run is done again") from None
+    return records
+
+
+def append_record(path: Path, record: TrainRecord) -> None:
+    """Add a record at the end. What is left of a line that was cut short goes to a file of its own beside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        whole, rest = lines_of(path)
+        if rest:
+            aside = write_atomic(path.with_suffix(".cut-short"), rest)
+            print(f"The last line of {path} had been cut short: it is in {aside} now, and its run is done again.")
+        write_atomic(path, "".join(f"{line}\n" for line in [*whole, record.to_json()]))
+
+
+def lines_of(path: Path) -> tuple[list[str], str]:
+    """The whole lines, and what is left of a last one that is no record."""
+    *whole, rest = path.read_text().split("\n") if path.exists() else [""]
+    try:
+        TrainRecord.from_json(rest)
+    except ValueError:
+        return whole, rest
+    return [*whole, rest], ""  # only its newline is missing

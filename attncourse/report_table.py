@@ -1,0 +1,158 @@
+"""The report's table in three columns (as reported, as coded, as described), and what its numbers can tell apart.
+
+    python -m attncourse.report_table
+
+prints the table of the stored records; ``--records runs/cifar10.jsonl`` that of your own runs.
+
+Source: Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023, table 1: test accuracy
+on CIFAR-10, mean and standard deviation over 16 runs.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy import stats
+from scipy.optimize import brentq
+
+from attncourse.record_file import read_records
+from attncourse.results import RECORDS
+from attncourse.sweep import exit_code
+from attncourse.training import TrainRecord
+
+RUNS = 16  # of each network in the report
+LEVEL = 0.05  # a two-sided test's chance to see a difference where there is none
+
+
+class Reported(NamedTuple):
+    """A row of the report's table 1."""
+
+    mean: float  # test accuracy
+    std: float
+    parameters: float  # in millions
+
+
+REPORTED = {
+    "cnn": Reported(0.667, 0.018, 2.62),
+    "cnn+eca": Reported(0.667, 0.023, 2.62),
+    "cnn+cbam": Reported(0.642, 0.026, 2.63),
+    "cnn-three-stages": Reported(0.665, 0.026, 3.51),
+    "cnn+autoencoder": Reported(0.675, 0.020, 2.92),
+    "cnn+eca+autoencoder": Reported(0.665, 0.018, 2.92),
+    "cnn+linear-autoencoder": Reported(0.602, 0.026, 2.72),
+    "cnn+eca+linear-autoencoder": Reported(0.607, 0.032, 2.72),
+    "cnn+eca+sam": Reported(0.669, 0.014, 2.63),
+}
+
+
+class Interval(NamedTuple):
+    """A mean and where its true value lies, with the chosen confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean of independent runs and its confidence interval, by Student's t.
+
+    Raises:
+        ValueError: if there are fewer than two values: one run says nothing of the spread.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval needs at least two runs, got {len(values)}")
+    return interval_of(statistics.mean(values), statistics.stdev(values), len(values), confidence)
+
+
+def interval_of(mean: float, std: float, runs: int, confidence: float = 0.95) -> Interval:
+    """The same from the mean and the standard deviation over the runs."""
+    half = float(stats.t.ppf((1 + confidence) / 2, runs - 1)) * std / math.sqrt(runs)
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_difference(ours: Mapping[int, float], other: Mapping[int, float], confidence: float = 0.95) -> Interval:
+    """How much more `ours` has than `other`, run by run of the same seed; and the interval of the mean difference.
+
+    Runs of one seed start from the same backbone and see the images in the same order. What that does to both alike is
+    not in their difference.
+
+    Args:
+        ours, other: seed -> accuracy. Seeds that only one of them has are left out.
+
+    Raises:
+        ValueError: if they share fewer than two seeds.
+    """
+    return interval([ours[seed] - other[seed] for seed in ours if seed in other], confidence)
+
+
+def smallest_difference(std: float, runs: int, power: float = 0.8, paired: bool = False) -> float:
+    """The smallest true difference that a two-sided 5 % t-test finds, with the right sign, with this probability.
+
+    Args:
+        std: standard deviation over the runs of one network; if paired, of the differences by seed.
+        runs: of each network, at least 2.
+        power: probability to find it, between 0.05 and 1.
+    """
+    freedom = runs - 1 if paired else 2 * (runs - 1)
+    error = std * math.sqrt((1 if paired else 2) / runs)  # standard error of the difference of the means
+    critical = stats.t.ppf(1 - LEVEL / 2, freedom)
+
+    def found(size: float) -> float:  # P(t > critical) for a true difference of size standard errors
+        return stats.nct.sf(critical, freedom, size)
+
+    return error * brentq(lambda size: found(size) - power, 0, 40)
+
+
+def runs_needed(difference: float, std: float, power: float = 0.8, paired: bool = False) -> int:
+    """How many runs of each network show a true difference of this size; arguments as in ``smallest_difference``."""
+    runs = 2
+    while smallest_difference(std, runs, power, paired) > difference:
+        runs += 1
+    return runs
+
+
+def accuracies(records: Sequence[TrainRecord], network: str, column: str) -> dict[int, float]:
+    """Test accuracy by seed."""
+    return {record.seed: record.test_accuracy for record in records
+            if (record.network, record.column) == (network, column)}
+
+
+def table(records: Sequence[TrainRecord]) -> str:
+    """The three columns and the gap between the last two as text, with what the runs have in common."""
+    lines = [f"{'network':28} {'as reported':>13}   {'as coded':18} {'as described':18} {'described - coded':18}"]
+    for network, reported in REPORTED.items():
+        coded, described = (accuracies(records, network, column) for column in ("as coded", "as described"))
+        gap = {seed: described[seed] - coded[seed] for seed in described if seed in coded}
+        lines.append(f"{network:28} {100 * reported.mean:6.1f} ± {100 * reported.std:.1f}    {cell(coded):18} "
+                     f"{cell(described):18} {cell(gap, sign='+'):18}".rstrip())
+    used = [record for record in records if record.network in REPORTED]
+    most = max((len(accuracies(records, record.network, record.column)) for record in used), default=0)
+    lines.append(f"test accuracy in %: mean ± standard deviation (runs); reported: {RUNS} runs each")
+    if most < RUNS:
+        lines.append(f"PARTIAL: at most {most} of {RUNS} runs of a network")
+    return "\n".join(lines + sorted({f"{r.dataset}, {r.device}, {r.dtype}, torch {r.versions['torch']}" for r in used}))
+
+
+def cell(by_seed: Mapping[int, float], sign: str = "") -> str:
+    values = [100 * value for value in by_seed.values()]
+    if not values:
+        return "no run yet"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.1f}{spread} ({len(values)})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m attncourse.report_table", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--records", type=Path, default=RECORDS, help="default: the stored records")
+    options = parser.parse_args(arguments)
+    if not options.records.exists():
+        parser.error(f"there is no file {options.records}")
+    return exit_code(lambda: print(table(read_records(options.records))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
