@@ -46,9 +46,10 @@ def load_checkpoint(path: Path, run: dict, model: nn.Module, optimizer: torch.op
     """
     try:
         with safe_open(path, "pt") as file:
-            stored = {key: json.loads(value) for key, value in file.metadata().items()}
+            metadata = file.metadata() or {}
+            stored = {key: json.loads(metadata[key]) for key in ("run", "scaler", "progress")}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it to start the run again") from None
     wanted = json.loads(json.dumps(run))
     if stored["run"] != wanted:

@@ -264,7 +264,7 @@ def learning_rate(config: Config, epoch: int, step: int, steps: int) -> float:
     return config.lr * warm * 0.1 ** (epoch // config.lr_step)
 
 
-class Run:
+class DataParallelRun:
     """One process's part of a training run.
 
     Args:
@@ -519,7 +519,7 @@ def run(options: argparse.Namespace, command: str) -> None:
         return
     checkpoint = result.with_suffix(".checkpoint")
     with noted_signals() as arrived:
-        this = together(lambda: Run(config, options.data, checkpoint, options.every, options.workers))
+        this = together(lambda: DataParallelRun(config, options.data, checkpoint, options.every, options.workers))
         this.train(arrived)
 
         def write() -> None:

@@ -35,7 +35,7 @@ from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import load_scenes
 from attncourse.record_file import append_record, read_records
-from attncourse.seed_stack import train_seeds
+from attncourse.seed_stack import SeedsDiverged, train_seeds
 from attncourse.sweep import exit_code
 from attncourse.training import TrainConfig, budget, seeded, train
 
@@ -101,7 +101,7 @@ def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     Raises:
         FloatingPointError: at the end, if runs diverged; it names them.
     """
-    folder, diverged = sweep.records.parent, {}
+    folder, diverged = sweep.records.parent, {}  # run -> what it said
     folder.mkdir(parents=True, exist_ok=True)
     while missing := [run for run in runs if run not in diverged and run not in finished(sweep)]:
         bar.n = max(bar.n, (len(runs) - len(missing)) * sweep.config.epochs)
@@ -112,8 +112,10 @@ def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
             try:
                 if mine:
                     do(mine, sweep, bar)
+            except SeedsDiverged as error:
+                diverged |= {run: error for run in mine if run.seed in error.seeds}
             except FloatingPointError as error:
-                diverged |= dict.fromkeys(mine, error)
+                diverged |= {run: error for run in mine}
         if not claimed:
             time.sleep(WAIT)
     bar.n = bar.total
@@ -135,22 +137,29 @@ def do(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     def make() -> torch.nn.Module:
         return COLUMNS[column][network]().to(budget().device)
 
+    trouble = None
     if len(seeds) == 1:
         with seeded(seeds[0]):
             model = make()
         records = [train(model, sweep.data, replace(sweep.config, seed=seeds[0]), **about)]
         weights = [model.state_dict()]
     else:
-        records, weights = train_seeds(make, sweep.data, sweep.config, seeds, **about)
-    if not records[0].complete:  # the finished epochs are in the checkpoint
+        try:
+            records, weights = train_seeds(make, sweep.data, sweep.config, seeds, **about)
+        except SeedsDiverged as error:  # the others were trained to the end
+            trouble, records, weights = error, error.records, error.weights
+    if not all(record.complete for record in records):  # the finished epochs are in the checkpoint
         raise KeyboardInterrupt
-    for run, record, tensors in zip(runs, records, weights):
+    for record, tensors in zip(records, weights):
         if sweep.keep_weights:
             content = save({name: value.cpu().contiguous() for name, value in tensors.items()})
-            write_atomic(checkpoint.parent / f"{run.name}.safetensors", content)
+            write_atomic(checkpoint.parent / f"{record.name}.safetensors", content)
         append_record(sweep.records, record)
-        bar.write(f"{run}: test accuracy {record.test_accuracy:.2%} (epoch {record.best_epoch})")
-    checkpoint.unlink()
+        bar.write(f"{record.network}, {record.column}, seed {record.seed}: test accuracy {record.test_accuracy:.2%} "
+                  f"(epoch {record.best_epoch})")
+    checkpoint.unlink(missing_ok=True)
+    if trouble:
+        raise trouble
 
 
 def main(arguments: list[str] | None = None) -> int:

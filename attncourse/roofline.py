@@ -87,35 +87,38 @@ def tensors(tree: object) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def measure_machine(name: str, device: torch.device, dtype: torch.dtype = torch.float32, size: int = 1024) -> Machine:
+def measure_machine(name: str, device: torch.device, size: int = 512, numbers: int = 2 ** 23,
+                    dtype: torch.dtype = torch.float32) -> Machine:
     """Measure a device: the start of an operation, a copy, and a product of two size × size matrices.
 
-    The best of a few samples counts, for what other programs do can only make it slower. A GPU needs a larger size
-    (8192) to show what it can.
+    Args:
+        size: of the matrices; a GPU needs about 8192 to show what it can.
+        numbers: how many are copied. What fits into a cache is copied faster than the memory allows.
+        dtype: of the matrices.
     """
-    one = torch.ones(1, device=device)
-    large = torch.ones(16 * size * size, device=device)
-    copy = torch.empty_like(large)
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    product = torch.empty_like(a)
+    one, source = torch.ones(1, device=device), torch.ones(numbers, device=device)
+    target = torch.empty_like(source)
+    a, b, product = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(3))
     return Machine(name, seconds_per_call(lambda: torch.relu(one), device),
-                   2 * large.nbytes / seconds_per_call(lambda: copy.copy_(large), device),
+                   2 * source.nbytes / seconds_per_call(lambda: target.copy_(source), device),
                    2 * size ** 3 / seconds_per_call(lambda: torch.mm(a, b, out=product), device))
 
 
-def seconds_per_call(function: Callable[[], object], device: torch.device, sample: float = 0.02,
-                     samples: int = 5) -> float:
-    """Seconds that a call takes when many follow each other: the best of some samples of at least so many seconds."""
+def seconds_per_call(function: Callable[[], object], device: torch.device, samples: int = 10) -> float:
+    """Seconds that a call takes when many follow each other: the best of some samples.
+
+    Other programs can only make it slower. A sample lasts about 4 ms, too short to be interrupted in each.
+    """
     def seconds_of(calls: int) -> float:
         start = time.perf_counter()
         for _ in range(calls):
             function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return time.perf_counter() - start
 
     seconds_of(1)  # the first call allocates
     calls = 1
-    while seconds_of(calls) < sample:
+    while calls < 2 ** 20 and seconds_of(calls) < 0.004:
         calls *= 2
     return min(seconds_of(calls) for _ in range(samples)) / calls

@@ -155,7 +155,7 @@ class SeedsDiverged(FloatingPointError):
 
     Attributes:
         seeds: those seeds.
-        records, weights: of the others, which are trained to the end, in the order in which they were given.
+        records, weights: of the others, in the order in which they were given; they were trained on.
     """
 
     def __init__(self, runs: Sequence[SeedRun], config: TrainConfig, records: list[TrainRecord],
@@ -164,7 +164,7 @@ class SeedsDiverged(FloatingPointError):
         self.records, self.weights = records, weights
         when = ", ".join(f"seed {run.seed} in epoch {len(run.epochs) + 1}" for run in runs if run.diverged)
         super().__init__(f"the training loss is no longer finite for {when}: try a smaller lr than {config.lr} "
-                         f"(the other {len(records)} of {len(runs)} seeds are trained to the end)")
+                         f"(the other {len(records)} of {len(runs)} seeds are not affected)")
 
 
 def train_seeds(make: Callable[[], nn.Module], data: ImageData, config: TrainConfig, seeds: Sequence[int], *,
@@ -180,7 +180,7 @@ def train_seeds(make: Callable[[], nn.Module], data: ImageData, config: TrainCon
     Args:
         make: builds the network on the device where it is to be trained; called under ``seeded(seed)`` for each seed.
         data, network, column, command, progress, after_epoch: as in ``train()``.
-        config: what to do; each seed takes the place of ``config.seed``. It is not compiled.
+        config: what to do; each seed takes the place of ``config.seed``.
         seeds: all different.
         checkpoint: as in ``train()``; it belongs to these seeds in this order.
 
@@ -189,14 +189,12 @@ def train_seeds(make: Callable[[], nn.Module], data: ImageData, config: TrainCon
         the time of all seeds divided by their number.
 
     Raises:
-        ValueError: if there is no seed, a seed is there twice, config.compile is set, there are fewer training images
-            than one batch, the seeds need more memory than is free, or the checkpoint belongs to another run.
+        ValueError: if there is no seed, a seed is there twice, there are fewer training images than one batch, the
+            seeds need more memory than is free, or the checkpoint belongs to another run.
         SeedsDiverged: a FloatingPointError, if the loss of a seed is no longer finite.
         KeyboardInterrupt: if it was interrupted before the first epoch was finished.
     """
     check_seeds(seeds)
-    if config.compile:
-        raise ValueError("seeds side by side are not compiled: set compile=False, or train() one seed after the other")
     if len(data.train) < config.batch_size:
         raise ValueError(f"{len(data.train)} training images do not fill a batch of {config.batch_size}: "
                          "use more images or a smaller batch_size")

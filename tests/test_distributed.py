@@ -43,7 +43,7 @@ distributed.NETWORKS.update(NETWORKS)
 
 def trouble(kind, rank, step):
     """At the step of this number, counted over the epochs, this happens to the process of this rank."""
-    real, calls = getattr(distributed.Run, "validate" if kind == "in-validation" else "train_step"), []
+    real, calls = getattr(distributed.DataParallelRun, "validate" if kind == "in-validation" else "train_step"), []
     def patched(self, *arguments):
         calls.append(1)
         if len(calls) == step and self.rank == rank and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
@@ -60,7 +60,7 @@ def trouble(kind, rank, step):
                     raise OSError(28, "No space left on device")
                 distributed.save_checkpoint = full
         return real(self, *arguments)
-    setattr(distributed.Run, real.__name__, patched)
+    setattr(distributed.DataParallelRun, real.__name__, patched)
 
 
 def serve():

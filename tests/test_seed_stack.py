@@ -304,7 +304,7 @@ def overflowing(*which: int):
 
 def test_a_diverging_seed_does_not_disturb_the_others(data):
     with pytest.raises(SeedsDiverged, match=r"no longer finite for seed 4 in epoch 1: try a smaller lr than 0\.05 "
-                                            r"\(the other 2 of 3 seeds are trained to the end\)") as error:
+                                            r"\(the other 2 of 3 seeds are not affected\)") as error:
         train_seeds(overflowing(1), data, CONFIG, [3, 4, 5], progress=False)
     assert isinstance(error.value, FloatingPointError)
     records, weights = train_seeds(tiny, data, CONFIG, [3, 4, 5], progress=False)
@@ -372,6 +372,21 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(data, monkeypatch, tmp_pat
         assert all(torch.equal(value, other[key]) for key, value in mine.items())
 
 
+def test_the_best_weights_of_each_seed_survive_a_stop(data, monkeypatch, tmp_path):
+    """Validation says epoch 1, the run is stopped in epoch 2."""
+    _, first_epoch = train_seeds(tiny, data, replace(CONFIG, epochs=1), [6, 7], progress=False)
+    scores = iter([0.9, 0.9, *[0.1] * 10])
+    monkeypatch.setattr(seed_stack, "evaluate", lambda *given: (1.0, next(scores)))
+    path = tmp_path / "run.checkpoint"
+    with monkeypatch.context() as patch:
+        interrupted_in(2, patch)
+        train_seeds(tiny, data, CONFIG, [6, 7], progress=False, checkpoint=path)
+    records, weights = train_seeds(tiny, data, CONFIG, [6, 7], progress=False, checkpoint=path)
+    assert [(record.best_epoch, record.complete) for record in records] == [(1, True)] * 2
+    for mine, expected in zip(weights, first_epoch, strict=True):
+        assert all(torch.equal(mine[key], value) for key, value in expected.items())
+
+
 def test_a_checkpoint_of_other_seeds_is_refused(data, tmp_path):
     path = tmp_path / "run.checkpoint"
     train_seeds(tiny, data, replace(CONFIG, epochs=1), [0, 1], progress=False, checkpoint=path)
@@ -384,11 +399,6 @@ def test_a_checkpoint_of_other_seeds_is_refused(data, tmp_path):
 def test_bad_seeds(data, seeds, message):
     with pytest.raises(ValueError, match=message):
         train_seeds(tiny, data, CONFIG, seeds)
-
-
-def test_it_does_not_compile(data):
-    with pytest.raises(ValueError, match="seeds side by side are not compiled"):
-        train_seeds(tiny, data, replace(CONFIG, compile=True), [0, 1])
 
 
 def test_after_each_epoch_the_caller_is_told(data, tmp_path):

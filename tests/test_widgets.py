@@ -21,6 +21,7 @@ from attncourse.backbone import ReportCNN
 from attncourse.cbam import CBAM
 from attncourse.checks.attention import gaussian
 from attncourse.datasets.photos import photo
+from attncourse.roofline import Machine, Operation
 from attncourse.se import SEBlock
 from attncourse.widgets.attention import GateOnPhoto, gaussian_gate, share_passed, shrunk
 from attncourse.widgets.autoencoder import Coverage
@@ -42,6 +43,7 @@ from attncourse.widgets.eca import KernelOnMeans
 from attncourse.widgets.hybrids import OrderExplorer, TableReader
 from attncourse.widgets.resnets import InsertionExplorer
 from attncourse.widgets.sca_cnn import CaptionSteps, Reading
+from attncourse.widgets.scaling import StepLimits
 from attncourse.widgets.se import NETWORKS, RATIOS, ClassGates, ReductionRatio, class_differences, reduction_table
 from attncourse.widgets.where_it_looks import MapScores
 
@@ -283,6 +285,9 @@ PLACES = [read_block(generic(CBAM(channels)).eval(), images(4, channels, side, s
           for channels, side in ((64, 32), (64, 30), (128, 15), (128, 13))]  # those of the course's CNN
 SAID = [Reading((*("a", "man", "in", "a", "hat")[:3 + k], "<end>"), -1.0 - k, DRAW.random((4 + k, 7, 7)),
                 DRAW.random((4 + k, 256)), DRAW.random((4 + k, 256))) for k in range(3)]
+STEP = [Operation("a", 0, 40), Operation("b", 600, 10), Operation("c", 0, 2)]
+MACHINES = [Machine("x", 1.0, 100.0, 1e3), Machine("y", 1e-3, 10.0, 10.0), Machine("z", 0.1, 10.0, 10.0)]
+
 KINDS = {  # how a widget is made, as large as its chapter shows it, and how many bytes its state may take
     "ratio": (ReductionRatio, 60_000),
     "gates": (partial(ClassGates, GATES, CLASSES), 60_000),
@@ -302,6 +307,7 @@ KINDS = {  # how a widget is made, as large as its chapter shows it, and how man
     "scores": (partial(MapScores, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), DRAW.random((4, 32, 32)) > 0.8, NAMES,
                        {name: DRAW.random((4, 4, 32, 32)) for name in "abcde"}), 260_000),
     "insertion": (InsertionExplorer, 100_000),
+    "limits": (partial(StepLimits, MACHINES, {"one": (STEP, STEP), "other": (STEP[::-1], STEP)}), 100_000),
     "caption": (partial(CaptionSteps, [photo("astronaut"), photo("chelsea")], NAMES[:2], [SAID, SAID[::-1]], (1, 2, 3)),
                 200_000),
 }

@@ -6,6 +6,8 @@ samples. A ratio up to 1.05 counts as equal.
 
 import argparse
 import copy
+import datetime
+import json
 import os
 import shutil
 import statistics
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from attncourse.atomic import write_atomic
 from attncourse.autoencoder import ConvAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.bam import BAM
@@ -40,11 +44,23 @@ from attncourse.datasets.scenes import load_scenes
 from attncourse.eca import ECA
 from attncourse.gradcam import grad_cam
 from attncourse.hybrids import eca_sam
+from attncourse.report_table import paired_difference
 from attncourse.resnet import SpatialGate, insert_attention
+from attncourse.results import FOLDER
 from attncourse.sca_cnn import SCA
 from attncourse.se import SEBlock
-from attncourse.timing import time_ratio
-from attncourse.training import TrainConfig, compute_dtype, device_name, seeded, train
+from attncourse.seed_stack import SeedStack
+from attncourse.studies import network as narrow_network
+from attncourse.timing import clock, time_ratio
+from attncourse.training import (
+    Normalise,
+    TrainConfig,
+    compute_dtype,
+    device_name,
+    evaluate,
+    seeded,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -215,18 +231,46 @@ def training_throughput(rounds: int) -> None:
     data = load_scenes(train=1280, val=1, test=1)
     usual, ours = [], []
     for _ in range(rounds):
-        usual.append(usual_loop(data))
         with seeded(0):
-            model = ReportCNN()
-        ours.append(train(model, data, TrainConfig(epochs=1), progress=False).images_per_second)
+            models = [ReportCNN() for _ in range(2)]
+        usual.append(usual_loop(models[0], data, TrainConfig(), torch.Generator().manual_seed(0)))
+        ours.append(train(models[1], data, TrainConfig(epochs=1), progress=False).images_per_second)
     ratios = [b / a for a, b in zip(usual, ours)]
+    dtype = str(compute_dtype(torch.device("cpu"))).removeprefix("torch.")
     print(f"\ntrain() over the usual loop: {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f} "
-          f"({statistics.median(usual):.0f} and {statistics.median(ours):.0f} images/s; "
-          f"ours in {compute_dtype(torch.device('cpu'))}; bar: 2.5)")
+          f"({statistics.median(usual):.0f} and {statistics.median(ours):.0f} images/s; ours in {dtype}; bar: 2.5)")
+    store("training", {"device": device_name(torch.device("cpu")), "images_per_second": {"usual loop": usual,
+                                                                                          "train()": ours},
+                       "dtype": dtype})
 
 
-def usual_loop(data: ImageData) -> float:
-    """What most tutorials write, on PIL images as torchvision's CIFAR10 gives them."""
+def training_accuracy(seeds: range) -> None:
+    """Whether what train() does to be fast costs accuracy: both loops from equal weights, in the same order of images.
+
+    A narrow network without dropout and few scenes: it says whether the loops differ, not how good a network becomes.
+    """
+    data = load_scenes(train=2560, val=2000, test=1)
+    usual, ours = {}, {}
+    for seed in seeds:
+        with seeded(seed):
+            model = narrow_network()
+        models = [model, copy.deepcopy(model)]
+        config, order = TrainConfig(epochs=3, batch_size=32, lr=0.03, seed=seed), torch.Generator().manual_seed(seed)
+        for _ in range(config.epochs):
+            usual_loop(models[0], data, config, order)
+        usual[seed] = evaluate(models[0], data.val, Normalise(data.mean, data.std), torch.float32)[1]
+        ours[seed] = train(models[1], data, config, progress=False).epochs[-1]["val_accuracy"]
+    difference = paired_difference(ours, usual)
+    print(f"\ntrain() and the usual loop after 3 epochs of 2,560 scenes, {len(seeds)} pairs: "
+          f"{statistics.mean(ours.values()):.1%} and {statistics.mean(usual.values()):.1%}; difference "
+          f"{100 * difference.mean:+.1f} points, 95 % interval {100 * difference.low:+.1f} to "
+          f"{100 * difference.high:+.1f}")
+    store("training-accuracy", {"device": device_name(torch.device("cpu")),
+                                "accuracy": {"usual loop": usual, "train()": ours}})
+
+
+def usual_loop(model: nn.Module, data: ImageData, config: TrainConfig, order: torch.Generator) -> float:
+    """An epoch as most tutorials write it, on PIL images as torchvision's CIFAR10 gives them. Images per second."""
     transform = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(data.mean, data.std)])
     pictures = [v2.functional.to_pil_image(image) for image in data.train.images]
     samples = [(picture, label) for picture, label in zip(pictures, data.train.labels.tolist())]
@@ -239,11 +283,11 @@ def usual_loop(data: ImageData) -> float:
             picture, label = samples[index]
             return transform(picture), label
 
-    loader = DataLoader(Pictures(), batch_size=128, shuffle=True, drop_last=True, num_workers=2)
-    with seeded(0):
-        model = ReportCNN()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sampler = torch.randperm(len(samples), generator=order).tolist()  # what shuffle=True does, in train()'s order
+    loader = DataLoader(Pictures(), config.batch_size, sampler=sampler, drop_last=True, num_workers=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr)
     start, seen = None, 0
+    model.train()
     for x, y in loader:
         start = start or time.perf_counter()  # the workers have started
         loss = F.cross_entropy(model(x), y)
@@ -376,6 +420,202 @@ def grown(name: str) -> float:
     return peak() - before
 
 
+class OneByOne:
+    """K networks that are trained in turn, as K calls of train() would: what the other engines are measured against.
+
+    An engine has K networks and ``step(x, y)``: a training step on images (K, B, 3, 32, 32) with labels (K, B).
+    """
+
+    def __init__(self, models: list[nn.Module], dtype: torch.dtype):
+        self.models, self.dtype = models, dtype
+        self.optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        for model, optimizer, images, labels in zip(self.models, self.optimizers, x, y):
+            with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                logits = model(images)
+            optimizer.zero_grad()
+            F.cross_entropy(logits.float(), labels).backward()
+            optimizer.step()
+
+    def weights(self) -> list[dict[str, Tensor]]:
+        return [model.state_dict() for model in self.models]
+
+
+class Together:
+    """K networks in one module, a SeedStack or another with its shapes."""
+
+    def __init__(self, stack: SeedStack, dtype: torch.dtype):
+        self.stack, self.dtype = stack, dtype
+        self.optimizer = torch.optim.SGD(stack.parameters(), lr=0.1)
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.stack(x)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten()) * len(x)  # the sum of K means
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def weights(self) -> list[dict[str, Tensor]]:
+        return [self.stack.model_of(i).state_dict() for i in range(self.stack.seeds)]
+
+
+class Folded(SeedStack):
+    """The plain ReportCNN by hand: one map (B, K·C, H, W) from the first to the last convolution, with K groups."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layout = torch.channels_last
+        x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=layout)  # (K, B, 3, H, W) -> (B, K·3, H, W)
+        for stage in self.network.stages:
+            for layer in self.network.get_submodule(stage):
+                x = self.folded(layer, x)
+        x = x.unflatten(1, (self.seeds, -1)).transpose(0, 1).flatten(2)  # (K, B, C·h·w)
+        for layer in self.network.classifier[1:]:  # without its Flatten
+            x = torch.baddbmm(layer.bias[:, None], x, layer.weight.mT) if isinstance(layer, nn.Linear) else layer(x)
+        return x
+
+    def folded(self, layer: nn.Module, x: Tensor) -> Tensor:
+        if isinstance(layer, nn.Conv2d):
+            return F.conv2d(x, layer.weight.flatten(0, 1), layer.bias.flatten(), padding=layer.padding,
+                            groups=self.seeds)
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.num_batches_tracked += 1
+            return F.batch_norm(x, layer.running_mean.flatten(), layer.running_var.flatten(), layer.weight.flatten(),
+                                layer.bias.flatten(), layer.training, layer.momentum)  # flatten() is a view
+        return layer(x)  # the others treat each channel for itself
+
+
+class Graphed(OneByOne):
+    """K networks, each on a CUDA stream of its own, whose steps are recorded once and then started as one graph.
+
+    Needs CUDA. NEVER RUN BY US: we had no such device.
+    """
+
+    def __init__(self, models: list[nn.Module], dtype: torch.dtype, x: Tensor, y: Tensor):
+        super().__init__(models, dtype)
+        self.x, self.y = x.clone(), y.clone()  # the graph reads here
+        before = [copy.deepcopy(state) for state in self.weights()]
+        self.streams = [torch.cuda.Stream() for _ in models]
+        for _ in range(3):  # what libraries do at the first calls must not be recorded
+            self.fan_out()
+        torch.cuda.synchronize()
+        for model, state in zip(models, before):
+            model.load_state_dict(state)  # in place
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.fan_out()
+
+    def fan_out(self) -> None:
+        main = torch.cuda.current_stream()
+        for i, stream in enumerate(self.streams):
+            stream.wait_stream(main)
+            with torch.cuda.stream(stream):
+                with torch.autocast("cuda", self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
+                    logits = self.models[i](self.x[i])
+                self.optimizers[i].zero_grad()
+                F.cross_entropy(logits.float(), self.y[i]).backward()
+                self.optimizers[i].step()
+        for stream in self.streams:
+            main.wait_stream(stream)
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        self.x.copy_(x)
+        self.y.copy_(y)
+        self.graph.replay()
+
+
+def engines_of(K: int, widths: tuple[int, ...], dtype: torch.dtype, x: Tensor, y: Tensor, dropout: bool = True) -> dict:
+    """Name -> engine, each with its own K networks of the same weights."""
+    def models() -> list[nn.Module]:
+        made = []
+        for seed in range(K):
+            with seeded(seed):
+                made.append(ReportCNN(widths=widths).to(x.device, memory_format=torch.channels_last))
+        for model in made if not dropout else []:
+            for layer in model.modules():
+                if isinstance(layer, nn.Dropout | nn.Dropout2d):
+                    layer.p = 0.0
+        return made
+
+    engines = {"one by one": OneByOne(models(), dtype), "vmap": Together(SeedStack(models()), dtype),
+               "folded": Together(Folded(models()), dtype)}
+    if x.is_cuda:
+        engines["graph"] = Graphed(models(), dtype, x, y)
+    return engines
+
+
+def equal_engines(device: torch.device) -> float:
+    """Two steps with each engine: the largest difference of a weight or running statistic from those one by one."""
+    x, y = torch.randn(3, 16, 3, 32, 32, device=device), torch.randint(10, (3, 16), device=device)
+    engines, largest = engines_of(3, (8, 16), torch.float32, x, y, dropout=False), 0.0
+    for engine in engines.values():
+        for _ in range(2):
+            engine.step(x, y)
+    expected = engines.pop("one by one").weights()
+    for engine in engines.values():
+        for ours, theirs in zip(engine.weights(), expected, strict=True):
+            for name, value in theirs.items():
+                torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4, msg=name)
+                largest = max(largest, (ours[name] - value).abs().max().item())
+    return largest
+
+
+MOST_SEEDS = {((8, 16), 8): 32, ((8, 16), 128): 16, ((64, 128), 8): 8, ((64, 128), 128): 2}  # widths, batch: on a CPU
+
+
+def seeds_at_once(seconds: float, samples: int) -> None:
+    """A training step of K seeds side by side over K steps of one seed; the engines take turns."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"\na training step of K seeds at once over K steps of one seed, {device_name(device)}; all engines end with "
+          f"equal weights in float32, to {equal_engines(device):.0e}")
+    measured = []
+    for (widths, B), most in MOST_SEEDS.items():
+        for dtype in dict.fromkeys((torch.float32, compute_dtype(device))):
+            for K in (1, 2, 4, 8, 16, 32):
+                if most < K and device.type == "cpu":
+                    break
+                x, y = torch.randn(K, B, 3, 32, 32, device=device), torch.randint(10, (K, B), device=device)
+                engines = engines_of(K, widths, dtype, x, y)
+                taken = step_times({name: partial(engine.step, x, y) for name, engine in engines.items()},
+                                   seconds, samples)
+                measured.append({"widths": widths, "batch": B, "dtype": str(dtype).removeprefix("torch."), "K": K,
+                                 "seconds": taken})
+                one = taken["one by one"]
+                ratios = {name: sorted(a / b for a, b in zip(taken[name], one)) for name in list(taken)[1:]}
+                print(f"  widths {widths!s:9} batch {B:3} {measured[-1]['dtype']:8} K = {K:2}  "
+                      f"{statistics.median(one) / K * 1000:7.1f} ms a step alone  " + "  ".join(
+                          f"{name} {statistics.median(each):.2f} ({each[0]:.2f} to {each[-1]:.2f})"
+                          for name, each in ratios.items()), flush=True)
+    store("seeds", {"device": device_name(device), "measured": measured})
+
+
+def step_times(sides: dict[str, Callable[[], None]], seconds: float, samples: int) -> dict[str, list[float]]:
+    """Seconds of a call of each side, per sample; in a sample they take turns until so many seconds have passed."""
+    for side in sides.values():
+        clock(side)  # the first call allocates
+    taken = {name: [] for name in sides}
+    for _ in range(samples):
+        totals, turn = dict.fromkeys(sides, 0.0), 0
+        while sum(totals.values()) < seconds:
+            for name in list(sides)[::1 if turn % 2 == 0 else -1]:
+                totals[name] += clock(sides[name])
+            turn += 1
+        for name, total in totals.items():
+            taken[name].append(total / turn)
+    return taken
+
+
+def store(part: str, figures: dict) -> None:
+    """Put what a part has measured into results/seeds-at-once.json, beside what the other parts have put there."""
+    path = FOLDER / "seeds-at-once.json"
+    so_far = json.loads(path.read_text()) if path.exists() else {}
+    about = {"command": f"make bench PARTS={part}", "threads": torch.get_num_threads(),
+             "date": datetime.date.today().isoformat(),
+             "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__}}
+    write_atomic(path, json.dumps(so_far | {part: about | figures}, indent=1) + "\n")
+
+
 def imports() -> None:
     """How much `import attncourse` takes beyond torch, in a fresh interpreter: median of seven pairs."""
     def seconds(statement: str) -> float:
@@ -405,12 +645,14 @@ def main() -> None:
         "blocks-compiled": lambda: compiler and blocks(options.seconds, options.samples, compiled=True),
         "block-costs": lambda: block_costs(options.seconds, options.samples),
         "training": lambda: training_throughput(rounds=5),
+        "training-accuracy": lambda: training_accuracy(range(6)),
         "backbone": lambda: backbone_cost(options.seconds, options.samples),
         "looking-inside": lambda: looking_inside(options.seconds, options.samples),
         "insertion": lambda: insertion(options.samples),
         "captioning": lambda: captioning(options.seconds, options.samples),
         "resnet50": lambda: in_resnet50(options.seconds, options.samples, compiled=False),
         "resnet50-compiled": lambda: compiler and in_resnet50(options.seconds, options.samples, compiled=True),
+        "seeds": lambda: seeds_at_once(seconds=0.6, samples=3),
         "imports": imports,
         "notebooks": notebooks,
     }

@@ -1,8 +1,10 @@
 """The cases that many exercises use: the values and the gradients on given inputs."""
 
 import copy
+import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +30,18 @@ def describe(**inputs) -> str:
 def values(**inputs) -> Case:
     """The answer's output on these inputs, which are passed in their order."""
     return Case(describe(**inputs), lambda answer: call(answer, **inputs))
+
+
+def as_float(result: object) -> object:
+    """One number, also where a tensor or an array holds it, as a float: any way to compute it is welcome."""
+    if isinstance(result, Tensor | np.ndarray | np.generic) and math.prod(result.shape) == 1:
+        result = result.item()
+    return float(result) if type(result) is int else result
+
+
+def one_number(**inputs) -> Case:
+    """The one number that the answer gives for these inputs, which are passed in their order."""
+    return Case(describe(**inputs), lambda answer: as_float(call(answer, **inputs)))
 
 
 def gradients(**inputs: Tensor) -> Case:

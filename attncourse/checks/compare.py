@@ -51,7 +51,7 @@ def difference(got: object, expected: object) -> tuple[str, str] | None:
         return "wrong-values", ""
     if isinstance(expected, tuple | list) and isinstance(got, tuple | list):
         if len(got) != len(expected):
-            return "wrong-length", f"There are {len(got)} values, and should be {len(expected)}."
+            return "wrong-length", f"There should be {len(expected)} values, and not {len(got)}."
         return next(filter(None, map(difference, got, expected)), None)
     if isinstance(expected, float) and type(got) in (int, float):
         return difference(torch.tensor(float(got)), torch.tensor(expected))

@@ -11,21 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attncourse.checks.cases import call, describe, error_of, randn
+from attncourse.checks.cases import as_float, call, error_of, one_number, randn
 from attncourse.checks.compare import Problem, difference, kind, plain
 from attncourse.checks.engine import Case, Exercise, Mistake
-
-
-def as_float(result: object) -> object:
-    """One number, also where a tensor or an array holds it, as a float: any way to compute it is welcome."""
-    if isinstance(result, Tensor | np.ndarray | np.generic) and math.prod(result.shape) == 1:
-        result = result.item()
-    return float(result) if type(result) is int else result
-
-
-def one_number(**inputs) -> Case:
-    return Case(describe(**inputs), lambda answer: as_float(call(answer, **inputs)))
-
 
 # --- half_width ------------------------------------------------------------------------------------------------------
 

@@ -9,51 +9,70 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from attncourse.checks.cases import call, describe, gradients, randn, tensor, values
+from attncourse.checks.cases import call, describe, gradients, one_number, randn, tensor, values
 from attncourse.checks.compare import Problem, difference, kind, plain, show
 from attncourse.checks.engine import Case, Exercise, Mistake
-from attncourse.checks.report_table import one_number
 
 # --- layer_time: a line ----------------------------------------------------------------------------------------------
 
 
-def slowest(flops, moved, rate, bandwidth, launch):
-    return max(launch, moved / bandwidth, flops / rate)
+def slowest(flops, moved, seeds, rate, bandwidth, launch):
+    return max(launch, seeds * moved / bandwidth, seeds * flops / rate)
 
 
 def of_three(make: Callable[[float, float, float], float]) -> Callable:
-    """A time made of those that launching, memory and arithmetic take."""
-    return lambda flops, moved, rate, bandwidth, launch: make(launch, moved / bandwidth, flops / rate)
+    """A time made of those that a start, all bytes and all FLOPs take."""
+    return lambda flops, moved, seeds, rate, bandwidth, launch: make(
+        launch, seeds * moved / bandwidth, seeds * flops / rate)
 
 
-def layer(flops: float, moved: float, rate: float, bandwidth: float, launch: float) -> Case:
-    return one_number(flops=flops, moved=moved, rate=rate, bandwidth=bandwidth, launch=launch)
+def layer(flops: float, moved: float, seeds: int, rate: float, bandwidth: float, launch: float) -> Case:
+    return one_number(flops=flops, moved=moved, seeds=seeds, rate=rate, bandwidth=bandwidth, launch=launch)
 
 
 layer_time = Exercise(
     id="scaling.layer_time",
-    title="Which limit holds a layer?",
+    title="How long does a layer take for K seeds?",
     reference=slowest,
     cases=(
-        layer(8.0, 2.0, 4.0, 4.0, 1.0),
-        layer(3.0, 10.0, 6.0, 4.0, 1.0),
-        layer(3.0, 2.0, 6.0, 5.0, 4.0),
-        layer(75.5, 16.8, 100.0, 20.0, 0.01),
-        layer(604.0, 67.1, 800.0, 20.0, 0.02),
-        layer(2.1, 67.1, 100.0, 20.0, 0.02),
-        layer(0.5, 0.25, 100.0, 25.0, 0.5),
-        layer(604.0, 67.1, 20_000.0, 900.0, 0.25),
-        layer(10.0, 10.0, 2.0, 5.0, 0.0),
-        layer(0.0, 8.0, 10.0, 10.0, 0.1),
+        layer(8.0, 2.0, 1, 4.0, 4.0, 1.0),
+        layer(4.0, 2.0, 3, 4.0, 4.0, 1.0),
+        layer(3.0, 10.0, 2, 6.0, 4.0, 1.0),
+        layer(3.0, 2.0, 4, 6.0, 5.0, 4.0),
+        layer(75.5, 16.8, 1, 100.0, 20.0, 0.01),
+        layer(604.0, 67.1, 16, 800.0, 20.0, 0.02),
+        layer(2.1, 67.1, 5, 100.0, 20.0, 0.02),
+        layer(0.5, 0.25, 16, 100.0, 25.0, 0.5),
+        layer(604.0, 67.1, 3, 20_000.0, 900.0, 0.25),
+        layer(10.0, 10.0, 2, 2.0, 5.0, 0.0),
+        layer(0.0, 8.0, 2, 10.0, 10.0, 0.1),
     ),
     mistakes=(
+        Mistake("start-per-seed", "You pay the start once for each seed. All seeds go in one operation: the other "
+                "starts are what you save.",
+                lambda flops, moved, seeds, rate, bandwidth, launch: seeds * max(
+                    launch, moved / bandwidth, flops / rate)),
+        Mistake("seeds-forgotten", "That is the time of one seed. K seeds have K times the bytes and K times the "
+                "FLOPs.",
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(launch, moved / bandwidth, flops / rate)),
+        Mistake("bytes-of-one-seed", "Each seed has maps and weights of its own: `seeds` belongs to the bytes, too.",
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, moved / bandwidth, seeds * flops / rate)),
+        Mistake("flops-of-one-seed", "Each seed computes: `seeds` belongs to the FLOPs, too.",
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, seeds * moved / bandwidth, flops / rate)),
+        Mistake("divided-by-seeds", "You divided by the seeds. Side by side they are more work, not less.",
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, moved / bandwidth / seeds, flops / rate / seeds),
+                lambda flops, moved, seeds, rate, bandwidth, launch: slowest(
+                    flops, moved, seeds, rate, bandwidth, launch) / seeds),
         Mistake("sum", "You added the times. The machine computes while it moves numbers and launches the next "
                 "operation: what takes longest decides.",
                 of_three(lambda a, b, c: a + b + c)),
         Mistake("launch-added", "You added the launch time to the slower of the other two. It overlaps with them, like "
                 "they with each other.",
                 of_three(lambda a, b, c: a + max(b, c))),
-        Mistake("bytes-and-flops-added", "You added the times of memory and arithmetic. They overlap: the longer of "
+        Mistake("bytes-and-flops-added", "You added the times of bytes and FLOPs. They overlap: the longer of "
                 "the two counts.",
                 of_three(lambda a, b, c: max(a, b + c)), of_three(lambda a, b, c: b + c)),
         Mistake("smallest", "You took the shortest time. A layer is done when the *slowest* of the three is.",
@@ -66,27 +85,33 @@ layer_time = Exercise(
                 of_three(lambda a, b, c: a * b * c), of_three(lambda a, b, c: max(a, b * c))),
         Mistake("launch-forgotten", "The launch time is missing. A tiny layer does not take less than this.",
                 of_three(lambda a, b, c: max(b, c))),
-        Mistake("memory-forgotten", "The memory is missing: `moved / bandwidth`. A ReLU computes next to nothing, and "
-                "waits for its bytes.",
+        Mistake("bytes-forgotten", "The bytes are missing: `seeds * moved / bandwidth`. A ReLU has few FLOPs: "
+                "it waits for its bytes.",
                 of_three(lambda a, b, c: max(a, c)), of_three(lambda a, b, c: c)),
-        Mistake("arithmetic-forgotten", "The arithmetic is missing: `flops / rate`.",
+        Mistake("flops-forgotten", "The FLOPs are missing: `seeds * flops / rate`.",
                 of_three(lambda a, b, c: max(a, b)), of_three(lambda a, b, c: b)),
         Mistake("only-launched", "You returned the launch time. A large layer takes longer.",
                 of_three(lambda a, b, c: a)),
         Mistake("swapped", "Bandwidth and rate are swapped: bytes pass at `bandwidth`, operations at `rate`.",
-                lambda flops, moved, rate, bandwidth, launch: slowest(flops, moved, bandwidth, rate, launch)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: slowest(
+                    flops, moved, seeds, bandwidth, rate, launch)),
         Mistake("upside-down", "A time is work over speed, not speed over work.",
-                lambda flops, moved, rate, bandwidth, launch: max(
-                    launch, bandwidth / moved, rate / flops if flops else 0.0),
-                lambda flops, moved, rate, bandwidth, launch: max(launch, bandwidth / moved, rate / flops)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, bandwidth / moved / seeds, rate / flops / seeds if flops else 0.0),
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, seeds * bandwidth / moved, seeds * rate / flops)),
         Mistake("multiplied", "You multiplied work and speed. The time is work *divided by* speed.",
-                lambda flops, moved, rate, bandwidth, launch: max(launch, moved * bandwidth, flops * rate)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: max(
+                    launch, seeds * moved * bandwidth, seeds * flops * rate)),
         Mistake("bits", "You counted 8 bits for a byte. `moved` and `bandwidth` are both in bytes.",
-                lambda flops, moved, rate, bandwidth, launch: slowest(flops, 8 * moved, rate, bandwidth, launch)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: slowest(
+                    flops, 8 * moved, seeds, rate, bandwidth, launch)),
         Mistake("floats", "You counted 4 bytes for each of `moved`. It is in bytes already.",
-                lambda flops, moved, rate, bandwidth, launch: slowest(flops, 4 * moved, rate, bandwidth, launch)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: slowest(
+                    flops, 4 * moved, seeds, rate, bandwidth, launch)),
         Mistake("doubled-flops", "You doubled the FLOPs. They count multiplications and additions already.",
-                lambda flops, moved, rate, bandwidth, launch: slowest(2 * flops, moved, rate, bandwidth, launch)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: slowest(
+                    2 * flops, moved, seeds, rate, bandwidth, launch)),
         Mistake("seconds", "Your unit is wrong. MB over GB/s are milliseconds, and so are MFLOP over GFLOP/s: nothing "
                 "needs a factor of 1,000.",
                 of_three(lambda a, b, c: max(a, b, c) / 1000), of_three(lambda a, b, c: 1000 * max(a, b, c)),
@@ -94,17 +119,17 @@ layer_time = Exercise(
                 of_three(lambda a, b, c: max(a, 1000 * b, 1000 * c))),
         Mistake("intensity", "That is the arithmetic intensity, FLOPs per byte. It tells which limit holds, not how "
                 "long it takes.",
-                lambda flops, moved, rate, bandwidth, launch: flops / moved),
+                lambda flops, moved, seeds, rate, bandwidth, launch: flops / moved),
         Mistake("rate-returned", "That is how many GFLOP/s the layer reaches. How long does it take?",
-                lambda flops, moved, rate, bandwidth, launch: min(rate, flops / moved * bandwidth)),
+                lambda flops, moved, seeds, rate, bandwidth, launch: min(rate, flops / moved * bandwidth)),
     ),
     hints=(
-        "Three things go on at the same time. When is the layer done?",
-        "How long do the bytes take, and how long the operations? Work divided by speed. The longest of the three "
-        "times counts.",
-        "`max(launch, ..., ...)` with `moved / bandwidth` and `flops / rate`.",
+        "Three things go on at the same time. When is the layer done? And which of them grow with the number of seeds?",
+        "K seeds have K times the bytes and K times the FLOPs, and one start. A time is work divided by speed; the "
+        "longest of the three counts.",
+        "`max(launch, ..., ...)` with `seeds * moved / bandwidth` and `seeds * flops / rate`.",
     ),
-    tested="10 layers: each of the three limits, a layer without arithmetic",
+    tested="11 layers: each of the three limits, one seed and many, no FLOPs, a free start",
 )
 
 # --- fold ------------------------------------------------------------------------------------------------------------
@@ -127,30 +152,42 @@ class Convolutions(TorchFunctionMode):
         return result
 
 
-def work_of(x: Tensor, weight: Tensor) -> Case:
+def work_of(x: Tensor, weight: Tensor, bias: Tensor) -> Case:
     """How many convolutions an answer starts, and whether they do more than the K convolutions alone."""
     alone = math.prod(x.shape[:2]) * math.prod(x.shape[3:]) * weight[0].numel()
 
     def probe(answer: Callable) -> tuple[str, str]:
         with Convolutions() as counted:
-            answer(x.clone(), weight.clone())
+            answer(x.clone(), weight.clone(), bias.clone())
         return ("at most one convolution" if counted.calls <= 1 else "several convolutions",
                 "no more work than K convolutions" if counted.work <= alone else "more work than K convolutions")
 
-    return Case(f"the convolutions started for {describe(x=x, weight=weight)}", probe, "too-much-work",
+    return Case(f"the convolutions started for {describe(x=x, weight=weight, bias=bias)}", probe, "too-much-work",
                 "The values are right, but not the work: start one convolution, which computes no more than the K "
                 "alone.")
 
 
-def viewed(case: Case) -> Case:
-    """The case, where a `view` of a transposed tensor is named as what it is."""
+FAILURES = {  # what PyTorch says: the cause, and what it means here
+    "view size is not compatible": ("view-after-transpose", "`view` cannot take a tensor apart whose axes were "
+                                    "exchanged: use `flatten` or `reshape`, which copy it then."),
+    "Given groups=1,": ("one-group", "It fails where there are two seeds: without `groups=K` each filter wants all "
+                        "channels that come in."),
+    "to have": ("channels-do-not-fit", "Groups and channels do not fit. With K groups of C channels the input is (B, "
+                "K·C, H, W) and the weights are (K·O, C, 3, 3): the seeds are folded into the channels, not into the "
+                "batch."),
+    "expected bias to be 1-dimensional": ("bias-not-flat", "The bias goes with the filters: flatten it to (K·O)."),
+}
+
+
+def read_failures(case: Case) -> Case:
+    """The case, where what PyTorch complains about is named as what it is."""
     def probe(answer: Callable) -> object:
         try:
             return case.probe(answer)
         except RuntimeError as error:
-            if "view size is not compatible" in str(error):
-                raise Problem("view-after-transpose", "`view` cannot take a tensor apart whose axes were exchanged: "
-                              "use `flatten` or `reshape`, which copy it then.") from None
+            for text, (cause, message) in FAILURES.items():
+                if text in str(error):
+                    raise Problem(cause, f"{message} PyTorch says: {str(error).splitlines()[0]}") from None
             raise
     return Case(case.shown, probe, case.cause, case.message)
 
@@ -169,39 +206,41 @@ def seeds_first(y: Tensor, K: int, out: int) -> Tensor:
 
 
 def folded(gather: Callable = side_by_side, weights: Callable = lambda weight: weight.flatten(0, 1),
-           groups: Callable = lambda x, weight: len(x), split: Callable = seeds_first, padding: int = 1) -> Callable:
+           groups: Callable = lambda x, weight: len(x), split: Callable = seeds_first, padding: int = 1,
+           offsets: Callable = torch.flatten) -> Callable:
     """A right fold unless an argument replaces a part of it.
 
     Args:
         gather: (K, B, C, H, W) -> (B, K·C, H, W). weights: (K, O, C, 3, 3) -> (K·O, C, 3, 3).
         groups: their number. split: y, K, O -> (K, B, O, H, W). padding: of the convolution.
+        offsets: (K, O) -> (K·O).
     """
-    def fold(x: Tensor, weight: Tensor) -> Tensor:
-        y = F.conv2d(gather(x), weights(weight), padding=padding, groups=groups(x, weight))
+    def fold(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        y = F.conv2d(gather(x), weights(weight), offsets(bias), padding=padding, groups=groups(x, weight))
         return split(y, *weight.shape[:2])
     return fold
 
 
-def one_after_the_other(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.stack([F.conv2d(images, w, padding=1) for images, w in zip(x, weight)])
+def one_after_the_other(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.stack([F.conv2d(images, w, b, padding=1) for images, w, b in zip(x, weight, bias)])
 
 
-def all_pairs(x: Tensor, weight: Tensor) -> Tensor:
+def all_pairs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Every image through the weights of every seed: (K of the image, B, K of the weights, O, H, W)."""
-    y = F.conv2d(x.flatten(0, 1), weight.flatten(0, 1), padding=1)
+    y = F.conv2d(x.flatten(0, 1), weight.flatten(0, 1), bias.flatten(), padding=1)
     return y.unflatten(1, weight.shape[:2]).unflatten(0, x.shape[:2])
 
 
-def pairs_of_one_seed(x: Tensor, weight: Tensor) -> Tensor:
-    return all_pairs(x, weight).diagonal(dim1=0, dim2=2).movedim(-1, 0)
+def pairs_of_one_seed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return all_pairs(x, weight, bias).diagonal(dim1=0, dim2=2).movedim(-1, 0)
 
 
-def block_diagonal(x: Tensor, weight: Tensor) -> Tensor:
+def block_diagonal(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     K, out, C, *size = weight.shape
     dense = torch.zeros(K, out, K, C, *size, dtype=weight.dtype)
     for seed in range(K):
         dense[seed, :, seed] = weight[seed]
-    return seeds_first(F.conv2d(side_by_side(x), dense.flatten(0, 1).flatten(1, 2), padding=1), K, out)
+    return seeds_first(F.conv2d(side_by_side(x), dense.flatten(0, 1).flatten(1, 2), bias.flatten(), padding=1), K, out)
 
 
 def all_alike(choose: Callable[[Tensor], Tensor]) -> Callable:
@@ -213,15 +252,17 @@ fold = Exercise(
     id="scaling.fold",
     title="K convolutions as one",
     reference=folded(),
-    cases=tuple(map(viewed, (
-        values(x=tensor([[[[[1]]]], [[[[2]]]]]), weight=all_equal(1, 10)),
-        values(x=tensor([[[[[1]]], [[[2]]]], [[[[3]]], [[[4]]]]]), weight=all_equal(1, 10)),
-        values(x=randn(2, 3, 2, 4, 5), weight=randn(2, 4, 2, 3, 3, seed=1)),
-        values(x=randn(3, 3, 3, 4, 4, seed=2), weight=randn(3, 3, 3, 3, 3, seed=3)),
-        values(x=randn(1, 2, 3, 3, 4, seed=4), weight=randn(1, 2, 3, 3, 3, seed=5)),
-        values(x=randn(3, 2, 1, 5, 3, seed=6).double(), weight=randn(3, 2, 1, 3, 3, seed=7).double()),
-        gradients(x=randn(2, 2, 3, 3, 3, seed=8), weight=randn(2, 2, 3, 3, 3, seed=9)),
-        work_of(randn(3, 2, 2, 4, 4, seed=10), randn(3, 4, 2, 3, 3, seed=11)),
+    cases=tuple(map(read_failures, (
+        values(x=tensor([[[[[1]]]], [[[[2]]]]]), weight=all_equal(1, 10), bias=tensor([[0], [5]])),
+        values(x=tensor([[[[[1]]], [[[2]]]], [[[[3]]], [[[4]]]]]), weight=all_equal(1, 10),
+               bias=tensor([[0], [5]])),
+        values(x=randn(2, 3, 2, 4, 5), weight=randn(2, 4, 2, 3, 3, seed=1), bias=randn(2, 4, seed=2)),
+        values(x=randn(3, 3, 3, 4, 4, seed=2), weight=randn(3, 3, 3, 3, 3, seed=3), bias=randn(3, 3, seed=4)),
+        values(x=randn(1, 2, 3, 3, 4, seed=4), weight=randn(1, 2, 3, 3, 3, seed=5), bias=randn(1, 2, seed=6)),
+        values(x=randn(3, 2, 1, 5, 3, seed=6).double(), weight=randn(3, 2, 1, 3, 3, seed=7).double(),
+               bias=randn(3, 2, seed=8).double()),
+        gradients(x=randn(2, 2, 3, 3, 3, seed=8), weight=randn(2, 2, 3, 3, 3, seed=9), bias=randn(2, 2, seed=10)),
+        work_of(x=randn(3, 2, 2, 4, 4, seed=10), weight=randn(3, 4, 2, 3, 3, seed=11), bias=randn(3, 4, seed=12)),
     ))),
     mistakes=(
         Mistake("loop", "The values are right, but you start one convolution after the other. One call shall do all "
@@ -231,21 +272,19 @@ fold = Exercise(
                 "every seed's images, and most of that is thrown away or multiplied by 0. With `groups=K` each group "
                 "of channels meets its own weights only.",
                 pairs_of_one_seed, block_diagonal),
-        Mistake("one-group", "It fails as soon as there are two seeds: without `groups=K` each filter wants all K·C "
-                "channels.",
-                folded(groups=lambda x, weight: 1)),
         Mistake("seeds-summed", "Your filters see the channels of all seeds, and add them up: the seeds mix. "
                 "`groups=K` keeps them apart.",
-                lambda x, weight: F.conv2d(side_by_side(x), weight.transpose(0, 1).flatten(1, 2), padding=1),
-                lambda x, weight: one_after_the_other(x, weight).sum(0)),
+                *(lambda x, weight, bias, of_all=of_all: F.conv2d(
+                    side_by_side(x), weight.transpose(0, 1).flatten(1, 2), of_all(bias), padding=1)
+                  for of_all in (lambda bias: bias.sum(0), lambda bias: bias.mean(0), lambda bias: bias[0],
+                                 lambda bias: None))),
         Mistake("not-transposed", "You folded without exchanging seeds and batch first: memory order puts images of "
                 "one seed where the channels of all seeds belong. `x.transpose(0, 1)` makes (B, K, C, H, W).",
                 folded(lambda x: x.reshape(x.shape[1], -1, *x.shape[3:]))),
         Mistake("folded-into-batch", "You folded the seeds into the batch: then every image meets the weights of every "
                 "seed. Fold them into the channels.",
-                lambda x, weight: F.conv2d(x.flatten(0, 1), weight.flatten(0, 1), padding=1),
-                lambda x, weight: F.conv2d(x.flatten(0, 1), weight.flatten(0, 1), padding=1).unflatten(0, x.shape[:2]),
-                all_pairs),
+                all_pairs, lambda x, weight, bias: all_pairs(x, weight, bias).flatten(2, 3),
+                lambda x, weight, bias: all_pairs(x, weight, bias).flatten(2, 3).flatten(0, 1)),
         Mistake("channels-interleaved", "You laid the seeds inside the channels: the first channel of every seed, then "
                 "the second of every seed. A group is C channels in a row, so the seed has to come first: (B, K, C, "
                 "H, W), then flatten.",
@@ -271,8 +310,17 @@ fold = Exercise(
         Mistake("averaged-weights", "You averaged the weights over the seeds. Each seed has its own.",
                 all_alike(lambda weight: weight.mean(0)), all_alike(lambda weight: weight.sum(0))),
         Mistake("no-padding", "The maps shrink: `padding=1` is missing.",
-                folded(padding=0), lambda x, weight: torch.stack(
-                    [F.conv2d(images, w) for images, w in zip(x, weight)])),
+                folded(padding=0)),
+        Mistake("bias-lost", "The bias is missing: `F.conv2d` takes it as its third argument, one number per output "
+                "channel.",
+                folded(offsets=lambda bias: None)),
+        Mistake("bias-interleaved", "You exchanged K and O in the bias. It goes with the filters, and the O filters of "
+                "a seed stand in a row: `bias.flatten()`.",
+                folded(offsets=lambda bias: bias.T.flatten())),
+        Mistake("one-seeds-bias", "All seeds got the same bias. Each seed has its own.",
+                folded(offsets=lambda bias: bias[0].repeat(len(bias))),
+                folded(offsets=lambda bias: bias[-1].repeat(len(bias))),
+                folded(offsets=lambda bias: bias.mean(0).repeat(len(bias)))),
         Mistake("c-groups", "You made C groups, one per channel. There are K: one per seed.",
                 folded(groups=lambda x, weight: weight.shape[2])),
         Mistake("filters-transposed", "You exchanged O and C in the weights. `F.conv2d` takes them as they are: "
@@ -285,7 +333,8 @@ fold = Exercise(
         "should be a packet?",
         "Exchange seeds and batch, (B, K, C, H, W), and flatten K and C. The weights become (K·O, C, 3, 3). Afterwards "
         "go the same way back.",
-        "`y = F.conv2d(x.transpose(0, 1).flatten(1, 2), weight.flatten(0, 1), padding=1, groups=K)`, then "
+        "`y = F.conv2d(x.transpose(0, 1).flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=1, groups=K)`, "
+        "then "
         "`y.unflatten(1, (K, O))`, and exchange the first two axes.",
     ),
     tested="values on 6 inputs: by hand, all sizes different, all equal, one seed, float64; gradients; one convolution "
@@ -362,8 +411,8 @@ seed_losses = Exercise(
         Mistake("sum-over-all", "You added up all images: each seed gets a gradient that is B times too large. Alone, "
                 "a seed has the *mean* over its images.",
                 of_images(torch.sum)),
-        Mistake("axes-swapped", "You added the images and averaged the seeds: it is the other way round. (B times the "
-                "mean over everything is the same mistake: that mean lacks a factor of K.)",
+        Mistake("axes-swapped", "You added the images and averaged the seeds: it is the other way round. B times the "
+                "mean over everything is the same mistake: that mean lacks a factor of K.",
                 of_images(lambda losses: losses.sum(1).mean())),
         Mistake("first-seed", "You used the loss of one seed only: the others learn nothing.",
                 of_seeds(lambda losses: losses[0]), of_seeds(lambda losses: losses[-1])),
@@ -423,10 +472,6 @@ seed_losses = Exercise(
 
 # --- next_run --------------------------------------------------------------------------------------------------------
 
-NOT_THE_FIRST = "This run is free, but it is not the first one. Keep the order of `runs`: a process that starts the " \
-                "sweep for the second time then begins where the first time began."
-
-
 def pick(free: Callable = lambda run, finished, held: run not in finished and run not in held,
          left: Callable = lambda runs, finished, held: any(run not in finished for run in runs),
          which: Callable = lambda free, runs: free[0]) -> Callable:
@@ -471,7 +516,7 @@ def asked(runs: str, finished: str = "", held: str = "") -> Case:
             raise Problem("mutated-input", "Your code changed what it was given. It only says which run is next: "
                           "whoever called it takes the lock and writes the record.")
         if isinstance(result, str) and result in free[1:]:
-            raise Problem("not-the-first", NOT_THE_FIRST)
+            raise Problem("not-the-first", f"{result} is free, but {free[0]} comes first: keep the order of `runs`.")
         return "None" if result is None else result
 
     def set_of(names: set) -> str:
@@ -501,6 +546,8 @@ next_run = Exercise(
         asked("cnn-1 cnn-2", finished="cnn-10", held="cnn-20"),
         asked("", held="cnn-0"),
         asked("eca-1 se-1 eca-0 se-0 cbam-1 bam-1 cbam-0 bam-0", held="eca-1"),
+        asked("cnn-3 cnn-0 cnn-2 cnn-1 se-2 se-0 se-1 se-3", finished="cnn-3"),
+        asked("sam-7 sam-4 sam-9 sam-1 sam-2 sam-8 sam-0 sam-3", finished="sam-7", held="sam-4"),
     ),
     mistakes=(
         Mistake("takes-held", "You take a run that another process holds: both would train it. Skip what is in `held`.",
@@ -511,7 +558,8 @@ next_run = Exercise(
                 pick(free=lambda run, finished, held: run not in finished or run not in held)),
         Mistake("always-first", "You return the first run, whatever was done already.",
                 lambda runs, finished, held: runs[0] if runs else None, lambda runs, finished, held: runs[0]),
-        Mistake("not-the-first", NOT_THE_FIRST,
+        Mistake("not-the-first", "You take a run that is free, but not the first one. The order of `runs` says what is "
+                "wanted first.",
                 pick(which=lambda free, runs: free[-1]), pick(which=lambda free, runs: min(free)),
                 pick(which=lambda free, runs: max(free))),
         Mistake("queues", "You look at the first unfinished run only, and wait while another process holds it. Behind "
@@ -560,7 +608,7 @@ next_run = Exercise(
         "A loop over `runs` with `if run not in finished and run not in held: return run`. After it: "
         "`\"wait\" if any(run not in finished for run in runs) else None`.",
     ),
-    tested="15 states of a sweep: finished, held and free runs, runs of other sweeps, a finished run that is still "
+    tested="17 states of a sweep: finished, held and free runs, runs of other sweeps, a finished run that is still "
            "held, no run at all; inputs unchanged",
 )
 
@@ -652,7 +700,7 @@ my_indices = Exercise(
     ),
     mistakes=(
         Mistake("blocks", "You cut the order into blocks. It is dealt card by card: this process gets the positions "
-                "rank, rank + processes, rank + 2 · processes, …",
+                "rank, rank + processes, rank + 2 · processes and so on.",
                 dealt(share=block), lambda order, rank, processes: block(order, rank, processes),
                 lambda order, rank, processes: small_block(order, rank, processes),
                 lambda order, rank, processes: np.array_split(order, processes)[rank].tolist(),
@@ -670,7 +718,7 @@ my_indices = Exercise(
         Mistake("filled-with-last", "You fill up by repeating the last image. Go on from the beginning of the order.",
                 dealt(lambda order, missing: order[-1:] * missing)),
         Mistake("filled-with-first", "Every share that is too short gets the first image. Go on from the beginning of "
-                "the order: the first, the second, …",
+                "the order: the first, the second and so on.",
                 dealt(lambda order, missing: order[:1] * missing)),
         Mistake("filled-from-end", "You fill up with images from the end of the order. Take them from its beginning.",
                 dealt(lambda order, missing: order[-missing:] if missing else []),
@@ -683,7 +731,12 @@ my_indices = Exercise(
                 "yours is still too short.",
                 dealt(lambda order, missing: order[:missing])),
         Mistake("one-too-many", "Where it divides evenly nothing is missing, and yet you fill up.",
-                dealt(each=lambda n, processes: n // processes + 1)),
+                dealt(each=lambda n, processes: n // processes + 1),
+                dealt(lambda order, missing: order[:missing], each=lambda n, processes: n // processes + 1)),
+        Mistake("remainder", "You fill up with n % processes images, as many as are left over. What is missing is the "
+                "rest of the round: processes − n % processes, or 0 if nothing is left over.",
+                *(lambda order, rank, processes, pad=pad: (order + pad(order, len(order) % processes))[rank::processes]
+                  for pad in (wrapped, lambda order, missing: order[:missing]))),
         Mistake("rank-from-1", "You start one position off. Ranks are counted from 0, like positions.",
                 dealt(share=lambda cards, rank, processes: cards[rank + 1::processes]),
                 dealt(share=lambda cards, rank, processes: cards[rank - 1::processes])),
@@ -765,9 +818,6 @@ def wrong_weights(weight: Callable) -> list[Callable]:
             weighted(lambda n, images, present: weight(n, images), use=lambda grads: True), without_none(weight)]
 
 
-NONE_FAILS = "Your code fails where a gradient is None. Such a process adds 0 to the sum."
-
-
 def shown_gradients(per_process: Sequence[Gradients]) -> str:
     def one(own: Gradients) -> str:
         return "{" + ", ".join(f'"{name}": {"None" if g is None else show(g.tolist()) if g.numel() < 4 else show(g)}'
@@ -789,9 +839,9 @@ def averaged(images: list[int], *per_process: Gradients) -> Case:
         n = list(images)
         try:
             result = answer(given, n)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError) as error:
             if any(g is None for own in per_process for g in own.values()):
-                raise Problem("none-fails", NONE_FAILS) from None
+                raise Problem("none-fails", f"It fails where a gradient is None: {error}.") from None
             raise
         same_names = all(list(own) == names for own in given)
         if n != images or not same_names or any(difference(plain(in_order(own)), plain(in_order(before)))
@@ -854,7 +904,7 @@ average_gradients = Exercise(
         Mistake("missing-dropped", "A parameter is missing in your dictionary. A process without a gradient for it "
                 "adds 0; only where none has one is the result None.",
                 without(weighted(), has_all), without(weighted(), has_one)),
-        Mistake("none-fails", NONE_FAILS,
+        Mistake("none-fails", "Your code fails where a gradient is None. Such a process adds 0 to the sum.",
                 without_none(lambda n, images: n / sum(images))),
         Mistake("zero-for-none", "No process has a gradient for this parameter, and you return 0. Return None, so that "
                 "the optimizer leaves it alone: with momentum or weight decay a 0 would move it.",

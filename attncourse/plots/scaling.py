@@ -1,4 +1,4 @@
-"""Pictures of scaling: three ways to share work, the limits of an operation, folded seeds, runs over processes, a ring."""
+"""Pictures of scaling: ways to share work, the limits of an operation, folded seeds, plans, a ring, speed-ups."""
 
 from collections.abc import Mapping, Sequence
 
@@ -68,8 +68,8 @@ def roofline(rate: float, bandwidth: float, measured: Mapping[str, tuple[float, 
     for number, (name, (intensity, speed)) in enumerate(measured.items()):
         colour = SHADES[number % len(SHADES)]
         axis.loglog(intensity, speed / 1e9, "o", color=colour, ms=8)
-        axis.annotate(name, (intensity, speed / 1e9), xytext=(7, -4), textcoords="offset points", va="top", fontsize=9,
-                      color=colour)
+        side = {"xytext": (-7, 3), "ha": "right"} if number == 0 else {"xytext": (7, -4), "va": "top"}
+        axis.annotate(name, (intensity, speed / 1e9), textcoords="offset points", fontsize=9, color=colour, **side)
     axis.set(xlabel="arithmetic intensity: FLOPs for each byte moved", ylabel="GFLOP a second",
              ylim=(0.2 * min(speed for _, speed in measured.values()) / 1e9, 6 * rate / 1e9))
     axis.set_title(title, loc="left")
@@ -128,26 +128,30 @@ def folded():
     return figure
 
 
-def at_once(curves: Mapping[str, Mapping[int, float]], title: str):
+def at_once(panels: Mapping[str, Mapping[str, Mapping[int, float]]], title: str):
     """Time of a step of K seeds at once over that of K steps of one seed.
 
     Args:
-        curves: name -> K -> ratio. title: the finding.
+        panels: heading -> name -> K -> ratio; the names are the same in all panels. title: the finding.
     """
-    figure, axis = new_figure(7.2, 3.4)
-    for number, (name, ratios) in enumerate(curves.items()):
-        axis.semilogx(list(ratios), list(ratios.values()), "o-", base=2, color=SHADES[number % len(SHADES)],
-                      label=name)
-    axis.axhline(1, color="black", lw=1, ls="--")
-    counts = sorted({count for ratios in curves.values() for count in ratios})
-    axis.set_xticks(counts, counts)
-    axis.minorticks_off()
-    axis.set(xlabel="seeds side by side (K)", ylabel="time over one by one", ylim=(0, None))
-    axis.annotate("slower", (counts[-1], 1), xytext=(0, 4), textcoords="offset points", ha="right", color=GREY)
-    axis.annotate("faster", (counts[-1], 1), xytext=(0, -12), textcoords="offset points", ha="right", color=GREY)
-    axis.set_title(title, loc="left")
-    axis.legend(frameon=False, fontsize=9)
-    axis.grid(alpha=0.3)
+    figure, axes = new_figure(7.2, 3.6, 1, len(panels), sharey=True, squeeze=False)
+    for axis, (heading, curves) in zip(axes[0], panels.items()):
+        for number, (name, ratios) in enumerate(curves.items()):
+            axis.semilogx(list(ratios), list(ratios.values()), "o-", base=2, color=SHADES[number], label=name)
+        counts = sorted({count for ratios in curves.values() for count in ratios})
+        axis.axhline(1, color="black", lw=1, ls="--")
+        axis.set_xticks(counts, counts)
+        axis.minorticks_off()
+        axis.set_xlabel("seeds side by side (K)")
+        axis.set_title(heading, loc="left", fontsize=10)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set(ylabel="time over one by one", ylim=(0, None))
+    last = axes[0, -1]
+    for words, shift in (("slower", 4), ("faster", -11)):
+        last.annotate(words, (1, 1), xycoords=last.get_yaxis_transform(), xytext=(3, shift),
+                      textcoords="offset points", color=GREY, fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
@@ -171,7 +175,7 @@ def schedules(plans: Mapping[str, Sequence[Sequence[tuple[str, float]]]], title:
         axis.axvline(max(ends), color="black", lw=1.5, ls="--")
         axis.set_yticks(range(len(plan)), [f"process {row}" for row in range(len(plan))])
         axis.set(xlim=(0, None), ylim=(len(plan) - 0.5, -0.5))
-        axis.set_title(f"{name}: done after {max(ends):.1f}", loc="left", fontsize=10)
+        axis.set_title(f"{name}: done after {max(ends):g}", loc="left", fontsize=10)
         for text in axis.texts:
             text.set_fontsize(8)
     longest = max(sum(duration for _, duration in process) for plan in plans.values() for process in plan)

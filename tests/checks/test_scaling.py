@@ -20,13 +20,13 @@ from attncourse.checks.scaling import average_gradients, fold, layer_time, my_in
 
 def times(make):
     """From the times of launching, memory and arithmetic."""
-    def answer(flops, moved, rate, bandwidth, launch):
-        return make(launch, moved / bandwidth, flops / rate)
+    def answer(flops, moved, seeds, rate, bandwidth, launch):
+        return make(launch, moved * seeds / bandwidth, flops * seeds / rate)
     return answer
 
 
-def by_comparing(flops, moved, rate, bandwidth, launch):
-    longest = launch
+def by_comparing(flops, moved, seeds, rate, bandwidth, launch):
+    longest, moved, flops = launch, seeds * moved, seeds * flops
     if moved > longest * bandwidth:
         longest = moved / bandwidth
     if flops > longest * rate:
@@ -39,10 +39,20 @@ TIME_RIGHT = [
     times(lambda a, b, c: sorted([a, b, c])[-1]),
     times(lambda a, b, c: torch.tensor([a, b, c]).max()),
     times(lambda a, b, c: np.maximum(np.maximum(a, b), c)),
-    lambda flops, moved, rate, bandwidth, launch: max(launch, flops / min(rate, flops / moved * bandwidth) if flops
-                                                      else moved / bandwidth),  # from the roofline
+    lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        launch, seeds * flops / min(rate, flops / moved * bandwidth) if flops else seeds * moved / bandwidth),
 ]
 TIME_WRONG = {
+    "start-per-seed": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        seeds * launch, seeds * moved / bandwidth, seeds * flops / rate)],
+    "seeds-forgotten": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        moved / bandwidth, flops / rate, launch)],
+    "bytes-of-one-seed": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        moved / bandwidth, flops * seeds / rate, launch)],
+    "flops-of-one-seed": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        moved * seeds / bandwidth, flops / rate, launch)],
+    "divided-by-seeds": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        moved / (bandwidth * seeds), flops / (rate * seeds), launch)],
     "sum": [times(lambda a, b, c: sum((a, b, c)))],
     "launch-added": [times(lambda a, b, c: max(b, c) + a)],
     "bytes-and-flops-added": [times(lambda a, b, c: max(b + c, a)), times(lambda a, b, c: c + b)],
@@ -51,18 +61,21 @@ TIME_WRONG = {
     "middle": [times(lambda a, b, c: float(np.median([a, b, c])))],
     "product": [times(lambda a, b, c: math.prod((a, b, c)))],
     "launch-forgotten": [times(lambda a, b, c: b if b > c else c)],
-    "memory-forgotten": [times(lambda a, b, c: a if a > c else c)],
-    "arithmetic-forgotten": [times(lambda a, b, c: np.maximum(a, b))],
-    "only-launched": [lambda flops, moved, rate, bandwidth, launch: launch],
-    "swapped": [lambda flops, moved, rate, bandwidth, launch: max(launch, flops / bandwidth, moved / rate)],
-    "upside-down": [lambda flops, moved, rate, bandwidth, launch: max(bandwidth / moved, rate / flops, launch)],
-    "multiplied": [lambda flops, moved, rate, bandwidth, launch: max(rate * flops, bandwidth * moved, launch)],
+    "bytes-forgotten": [times(lambda a, b, c: a if a > c else c)],
+    "flops-forgotten": [times(lambda a, b, c: np.maximum(a, b))],
+    "only-launched": [lambda flops, moved, seeds, rate, bandwidth, launch: launch],
+    "swapped": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        launch, seeds * flops / bandwidth, seeds * moved / rate)],
+    "upside-down": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        seeds * bandwidth / moved, seeds * rate / flops, launch)],
+    "multiplied": [lambda flops, moved, seeds, rate, bandwidth, launch: max(
+        seeds * rate * flops, seeds * bandwidth * moved, launch)],
     "bits": [times(lambda a, b, c: max(a, b * 8, c))],
     "floats": [times(lambda a, b, c: max(a, 4 * b, c))],
     "doubled-flops": [times(lambda a, b, c: max(a, b, c + c))],
     "seconds": [times(lambda a, b, c: 1e-3 * max(a, b, c)), times(lambda a, b, c: max(a, b * 1e-3, c * 1e-3))],
-    "intensity": [lambda flops, moved, rate, bandwidth, launch: flops / moved],
-    "rate-returned": [lambda flops, moved, rate, bandwidth, launch: min(bandwidth * (flops / moved), rate)],
+    "intensity": [lambda flops, moved, seeds, rate, bandwidth, launch: flops / moved],
+    "rate-returned": [lambda flops, moved, seeds, rate, bandwidth, launch: min(bandwidth * (flops / moved), rate)],
     "crashed": [times(lambda a, b, c: max(a + b + c))],
     "returned-nothing": [lambda *arguments: None],
     "wrong-type": [times(lambda a, b, c: (a, b, c)), times(lambda a, b, c: "memory")],
@@ -76,62 +89,67 @@ def test_layer_time(tells_apart):
 # --- fold ------------------------------------------------------------------------------------------------------------
 
 
-def grouped(x, weight, gather=lambda x: x.permute(1, 0, 2, 3, 4).reshape(x.shape[1], -1, *x.shape[3:]),
+def grouped(x, weight, bias, gather=lambda x: x.permute(1, 0, 2, 3, 4).reshape(x.shape[1], -1, *x.shape[3:]),
             filters=lambda weight: weight.reshape(-1, *weight.shape[2:]),
-            scatter=lambda y, K: torch.stack(y.chunk(K, dim=1)), **how):
-    return scatter(F.conv2d(gather(x), filters(weight), **{"padding": 1, "groups": x.shape[0]} | how), x.shape[0])
+            scatter=lambda y, K: torch.stack(y.chunk(K, dim=1)), offsets=lambda bias: bias.view(-1), **how):
+    K = x.shape[0]
+    return scatter(F.conv2d(gather(x), filters(weight), offsets(bias), **{"padding": 1, "groups": K} | how), K)
 
 
 def answers(**wrong):
     return partial(grouped, **wrong)
 
 
-def by_hand(x, weight):
+def by_hand(x, weight, bias):
     """A sum over the nine places of the filter, without any convolution."""
     H, W = x.shape[3:]
     padded = F.pad(x, (1, 1, 1, 1))
-    return sum(torch.einsum("kbchw,koc->kbohw", padded[..., i:i + H, j:j + W], weight[..., i, j])
-               for i, j in itertools.product(range(3), repeat=2))
+    return bias[:, None, :, None, None] + sum(
+        torch.einsum("kbchw,koc->kbohw", padded[..., i:i + H, j:j + W], weight[..., i, j])
+        for i, j in itertools.product(range(3), repeat=2))
 
 
-def by_unfold(x, weight):
+def by_unfold(x, weight, bias):
     columns = torch.stack([F.unfold(images, 3, padding=1) for images in x])
-    return (weight.flatten(2)[:, None] @ columns).unflatten(3, x.shape[3:])
+    return (weight.flatten(2)[:, None] @ columns + bias[:, None, :, None]).unflatten(3, x.shape[3:])
 
 
-def cat_then_split(x, weight):
-    y = torch.conv2d(torch.cat(list(x), 1), torch.cat(list(weight)), None, 1, 1, 1, len(x))
+def cat_then_split(x, weight, bias):
+    y = torch.conv2d(torch.cat(list(x), 1), torch.cat(list(weight)), torch.cat(list(bias)), 1, 1, 1, len(x))
     return torch.stack(y.split(weight.shape[1], 1))
 
 
-def by_module(x, weight):
+def by_module(x, weight, bias):
     K, N, C = weight.shape[:3]
-    layer = nn.Conv2d(K * C, K * N, 3, padding=1, groups=K, bias=False)
-    del layer.weight
-    layer.weight = weight.flatten(0, 1)
+    layer = nn.Conv2d(K * C, K * N, 3, padding=1, groups=K)
+    del layer.weight, layer.bias
+    layer.weight, layer.bias = weight.flatten(0, 1), bias.flatten()
     return layer(torch.cat(x.unbind(), 1)).unflatten(1, (K, N)).movedim(1, 0)
 
 
-def all_with_all(x, weight):
-    y = F.conv2d(x.reshape(-1, *x.shape[2:]), weight.reshape(-1, *weight.shape[2:]), padding=1)
+def all_with_all(x, weight, bias):
+    y = F.conv2d(x.reshape(-1, *x.shape[2:]), weight.reshape(-1, *weight.shape[2:]), bias.reshape(-1), padding=1)
     return y.view(len(x), x.shape[1], len(weight), weight.shape[1], *x.shape[3:])
 
 
 FOLD_RIGHT = [grouped, by_hand, by_unfold, cat_then_split, by_module, vmap(partial(F.conv2d, padding=1)),
               partial(grouped, padding="same")]
 FOLD_WRONG = {
-    "loop": [lambda x, weight: torch.stack([F.conv2d(x[i], weight[i], padding=1) for i in range(len(x))]),
-             lambda x, weight: torch.stack([torch.stack([F.conv2d(image, w, padding=1) for image in images])
-                                            for images, w in zip(x, weight)])],
-    "k-times-the-work": [lambda x, weight: torch.einsum("kbkohw->kbohw", all_with_all(x, weight)),
-                         lambda x, weight: grouped(x, torch.cat([torch.cat(
+    "loop": [lambda x, weight, bias: torch.stack([F.conv2d(x[i], weight[i], bias[i], padding=1)
+                                                  for i in range(len(x))]),
+             lambda x, weight, bias: torch.stack([torch.stack([F.conv2d(image, w, b, padding=1) for image in images])
+                                                  for images, w, b in zip(x, weight, bias)])],
+    "k-times-the-work": [lambda x, weight, bias: torch.einsum("kbkohw->kbohw", all_with_all(x, weight, bias)),
+                         lambda x, weight, bias: grouped(x, torch.cat([torch.cat(
                              [weight[k] if k == j else torch.zeros_like(weight[k]) for j in range(len(x))], 1)
-                             for k in range(len(x))]), filters=lambda weight: weight, groups=1)],
-    "too-much-work": [lambda x, weight: torch.stack([all_with_all(x, weight)[k, :, k] for k in range(len(x))])],
+                             for k in range(len(x))]), bias, filters=lambda weight: weight, groups=1)],
+    "too-much-work": [lambda x, weight, bias: torch.stack([all_with_all(x, weight, bias)[k, :, k]
+                                                           for k in range(len(x))])],
     "one-group": [answers(groups=1)],
-    "seeds-summed": [lambda x, weight: F.conv2d(torch.cat(list(x), 1), torch.cat(list(weight), 1), padding=1)],
+    "seeds-summed": [lambda x, weight, bias: F.conv2d(
+        torch.cat(list(x), 1), torch.cat(list(weight), 1), sum(bias), padding=1)],
     "not-transposed": [answers(gather=lambda x: x.view(x.shape[1], -1, *x.shape[3:]))],
-    "folded-into-batch": [all_with_all, lambda x, weight: all_with_all(x, weight).flatten(2, 3)],
+    "folded-into-batch": [all_with_all, lambda x, weight, bias: all_with_all(x, weight, bias).flatten(2, 3)],
     "channels-interleaved": [answers(gather=lambda x: torch.stack(list(x), 2).flatten(1, 2))],
     "filters-interleaved": [answers(filters=lambda weight: torch.stack(list(weight), 1).flatten(0, 1))],
     "output-interleaved": [answers(scatter=lambda y, K: torch.stack([y[:, k::K] for k in range(K)]))],
@@ -141,13 +159,19 @@ FOLD_WRONG = {
     "one-seeds-weights": [answers(filters=lambda weight: weight[0].repeat(len(weight), 1, 1, 1))],
     "averaged-weights": [answers(filters=lambda weight: weight.mean(0).repeat(len(weight), 1, 1, 1))],
     "no-padding": [answers(padding=0)],
+    "bias-lost": [answers(offsets=lambda bias: None), answers(offsets=lambda bias: 0 * bias.view(-1))],
+    "bias-interleaved": [answers(offsets=lambda bias: bias.mT.reshape(-1))],
+    "one-seeds-bias": [answers(offsets=lambda bias: torch.cat([bias[0]] * len(bias)))],
     "view-after-transpose": [answers(gather=lambda x: x.transpose(0, 1).view(x.shape[1], -1, *x.shape[3:]))],
-    "mutated-input": [lambda x, weight: grouped(x.mul_(2), weight)],
-    "wrong-gradient": [lambda x, weight: grouped(x, weight.detach()), lambda x, weight: grouped(x.detach(), weight)],
-    "no-gradient": [lambda x, weight: grouped(x, weight).detach()],
-    "crashed": [lambda x, weight: F.conv2d(x, weight, padding=1)],
-    "returned-nothing": [lambda x, weight: None],
-    "wrong-type": [lambda x, weight: list(grouped(x, weight))],
+    "channels-do-not-fit": [answers(gather=lambda x: x.flatten(0, 1))],
+    "bias-not-flat": [answers(offsets=lambda bias: bias)],
+    "mutated-input": [lambda x, weight, bias: grouped(x.mul_(2), weight, bias)],
+    "wrong-gradient": [lambda x, weight, bias: grouped(x, weight.detach(), bias),
+                       lambda x, weight, bias: grouped(x, weight, bias.detach())],
+    "no-gradient": [lambda x, weight, bias: grouped(x, weight, bias).detach()],
+    "crashed": [lambda x, weight, bias: F.conv2d(x, weight, bias, padding=1)],
+    "returned-nothing": [lambda x, weight, bias: None],
+    "wrong-type": [lambda x, weight, bias: list(grouped(x, weight, bias))],
 }
 
 
@@ -156,8 +180,8 @@ def test_fold(tells_apart):
 
 
 def test_fold_is_what_vmap_makes_of_a_convolution():
-    x, weight = torch.randn(3, 2, 4, 5, 5), torch.randn(3, 6, 4, 3, 3)
-    torch.testing.assert_close(fold.reference(x, weight), vmap(partial(F.conv2d, padding=1))(x, weight),
+    inputs = torch.randn(3, 2, 4, 5, 5), torch.randn(3, 6, 4, 3, 3), torch.randn(3, 6)
+    torch.testing.assert_close(fold.reference(*inputs), vmap(partial(F.conv2d, padding=1))(*inputs),
                                rtol=1e-4, atol=1e-5)
 
 
@@ -354,7 +378,10 @@ DEAL_WRONG = {
         len(order) / processes) else mine],
     "wrapped-once": [cards(lambda order, n: order[:n])],
     "one-too-many": [lambda order, rank, processes: [order[(rank + step * processes) % len(order)]
-                                                     for step in range(len(order) // processes + 1)]],
+                                                     for step in range(len(order) // processes + 1)],
+                     lambda order, rank, processes: (order + order[:processes - len(order) % processes])[
+                         rank::processes]],
+    "remainder": [lambda order, rank, processes: (order + order[:len(order) % processes])[rank::processes]],
     "rank-from-1": [cards(mine=lambda cards, rank, processes: cards[rank + 1::processes]),
                     cards(mine=lambda cards, rank, processes: cards[rank - 1::processes])],
     "positions": [lambda order, rank, processes: list(DistributedSampler(
@@ -495,12 +522,13 @@ def test_the_mean_of_the_shares_is_the_gradient_of_the_batch():
 
 
 TWO = [
-    (layer_time, lambda flops, moved, rate, bandwidth, launch: flops / bandwidth + moved / rate, "wrong-values",
+    (layer_time, lambda flops, moved, seeds, rate, bandwidth, launch: flops / bandwidth + moved / rate, "wrong-values",
      "Expected 2.0, got 2.5."),
-    (fold, lambda x, weight: torch.stack([F.conv2d(images, weight[0], padding=1) for images in x]),
+    (fold, lambda x, weight, bias: torch.stack([F.conv2d(images, weight[0], b, padding=1)
+                                                      for images, b in zip(x, bias)]),
      "one-seeds-weights", "Something else is wrong, too"),  # in a loop
-    (fold, lambda x, weight: grouped(x, weight, scatter=lambda y, K: y.unflatten(1, (K, -1)), padding=0), "crashed",
-     "Kernel size can't be greater than actual input size"),
+    (fold, lambda x, weight, bias: grouped(x, weight, bias, scatter=lambda y, K: y.unflatten(1, (K, -1)), padding=0),
+     "crashed", "Kernel size can't be greater than actual input size"),
     (seed_losses, lambda logits, labels: F.cross_entropy(logits.flatten(0, 1), labels.flatten()).detach(),
      "wrong-values", "Expected 0.8201"),
     (seed_losses, lambda logits, labels: per_image(logits.softmax(2), labels).mean(), "wrong-values",
