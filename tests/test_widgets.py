@@ -285,7 +285,8 @@ PLACES = [read_block(generic(CBAM(channels)).eval(), images(4, channels, side, s
           for channels, side in ((64, 32), (64, 30), (128, 15), (128, 13))]  # those of the course's CNN
 SAID = [Reading((*("a", "man", "in", "a", "hat")[:3 + k], "<end>"), -1.0 - k, DRAW.random((4 + k, 7, 7)),
                 DRAW.random((4 + k, 256)), DRAW.random((4 + k, 256))) for k in range(3)]
-STEP = [Operation("a", 0, 40), Operation("b", 600, 10), Operation("c", 0, 2)]
+TWO = [Operation("a", 0, 40), Operation("b", 600, 10), Operation("c", 0, 2)]  # of a step with two images, with four:
+FOUR = [Operation("a", 0, 80), Operation("b", 1200, 20), Operation("c", 0, 2)]
 MACHINES = [Machine("x", 1.0, 100.0, 1e3), Machine("y", 1e-3, 10.0, 10.0), Machine("z", 0.1, 10.0, 10.0)]
 
 KINDS = {  # how a widget is made, as large as its chapter shows it, and how many bytes its state may take
@@ -307,7 +308,7 @@ KINDS = {  # how a widget is made, as large as its chapter shows it, and how man
     "scores": (partial(MapScores, torch.zeros(4, 3, 32, 32, dtype=torch.uint8), DRAW.random((4, 32, 32)) > 0.8, NAMES,
                        {name: DRAW.random((4, 4, 32, 32)) for name in "abcde"}), 260_000),
     "insertion": (InsertionExplorer, 100_000),
-    "limits": (partial(StepLimits, MACHINES, {"one": (STEP, STEP), "other": (STEP[::-1], STEP)}), 100_000),
+    "limits": (partial(StepLimits, MACHINES, {"one": (TWO, FOUR), "other": (TWO, TWO)}), 100_000),
     "caption": (partial(CaptionSteps, [photo("astronaut"), photo("chelsea")], NAMES[:2], [SAID, SAID[::-1]], (1, 2, 3)),
                 200_000),
 }
