@@ -9,6 +9,7 @@ What the code does otherwise than the text says:
 2. The third stage of the deeper network is built and never called.
 3. The logits pass ReLU and softmax before a loss that applies softmax again.
 4. Optimizer and learning rate schedule are made anew each epoch, so the schedule never acts: the step size is constant.
+   (The text knows of no schedule: it is constant in our column "as described", too.)
 5. The autoencoder's last layer leaves positions of small maps with nothing but its bias.
 6. ECA's kernel is 3 at every width.
 """

@@ -86,8 +86,8 @@ class Config:
         for name in ("epochs", "batch_size", "lr_step", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.lr <= 0 or self.warmup_epochs < 0 or self.weight_decay < 0:
-            raise ValueError(f"lr must be above 0, warmup_epochs and weight_decay not below 0, got {self}")
+        if self.lr <= 0 or self.warmup_epochs < 0 or self.weight_decay < 0 or self.seed < 0:
+            raise ValueError(f"lr must be above 0, warmup_epochs, weight_decay and seed not below 0, got {self}")
 
     @property
     def name(self) -> str:
@@ -487,7 +487,7 @@ class DataParallelRun:
                 "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
 
 
-def is_done(result: Path, config: Config) -> bool:
+def is_done(result: Path, config: Config, data: Path) -> bool:
     """Whether this run's result is there.
 
     Raises:
@@ -496,10 +496,12 @@ def is_done(result: Path, config: Config) -> bool:
     if not result.exists():
         return False
     try:
-        stored = json.loads(result.read_text())["config"]
-    except (ValueError, KeyError, TypeError):
+        stored = json.loads(result.read_text())
+        differ = [name for name, value in asdict(config).items() if stored["config"].get(name) != value]
+        if stored["images_sha256"] != [images.digest() for images in read_data(data, config)]:
+            differ.append("images")
+    except (json.JSONDecodeError, KeyError, TypeError):
         raise ValueError(f"{result} is not a result: move it away") from None
-    differ = [name for name, value in asdict(config).items() if stored.get(name) != value]
     if differ:
         raise ValueError(f"{result} belongs to another run ({', '.join(differ)} differ): give another folder to --runs")
     return True
@@ -513,7 +515,7 @@ def run(options: argparse.Namespace, command: str) -> None:
         return config, result
 
     config, result = together(begin)
-    if gather(together(lambda: is_done(result, config)))[0]:
+    if gather(together(lambda: is_done(result, config, options.data)))[0]:
         if dist.get_rank() == 0:
             print(f"done before ({result})")
         return

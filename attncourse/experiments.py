@@ -7,9 +7,12 @@ trains each network with each seed on CIFAR-10 by the report's protocol, and app
 ``runs/cifar10.jsonl`` when a run is finished. Without names it takes the report's nine networks.
 
 A run that has a record is not repeated; one that was stopped goes on after its last finished epoch. Any number of
-processes may work on the same folder, started by torchrun, by SLURM, or by hand in two windows: each takes a run that
-nobody else holds. A run is held by a lock on a file, which the operating system opens when its process dies, so that
-another one takes the run over. No process waits for the others, and so none can hold them up.
+processes may work on the same folder, started by torchrun or by hand in two windows: each takes a run that nobody else
+holds. A run is held by a lock on a hidden file beside the records, which the operating system opens when its process
+dies, so that another one takes the run over; all this needs of the folder is a file system that has such locks
+(``flock``). With GPUs, LOCAL_RANK says which one a process takes; torchrun sets it.
+
+With ``--together`` the dropout masks of a stack come from one generator: the record's command names all its seeds.
 """
 
 import argparse
@@ -17,9 +20,10 @@ import os
 import shlex
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +38,7 @@ from attncourse.atomic import write_atomic
 from attncourse.datasets.cifar10 import load_cifar10
 from attncourse.datasets.images import ImageData
 from attncourse.datasets.scenes import load_scenes
-from attncourse.record_file import append_record, read_records
+from attncourse.record_file import append_records, read_records
 from attncourse.seed_stack import SeedsDiverged, train_seeds
 from attncourse.sweep import exit_code
 from attncourse.training import TrainConfig, budget, seeded, train
@@ -73,93 +77,108 @@ def finished(sweep: Sweep) -> set[Run]:
     Raises:
         ValueError: if a record is of other images or another protocol.
     """
+    protocol = asdict(sweep.config) | {"seed": None}
     for record in (records := read_records(sweep.records)):
-        same = record.dataset_sha256 == sweep.data.sha256 and all(
-            record.config[key] == getattr(sweep.config, key) for key in ("epochs", "batch_size", "lr", "augment"))
-        if not same:
-            raise ValueError(f"{sweep.records} holds runs on other images or by another protocol: choose another "
-                             "folder with --runs")
+        if record.dataset_sha256 != sweep.data.sha256 or record.config | {"seed": None} != protocol:
+            raise ValueError(f"{sweep.records} holds {record.name} on other images or by another protocol: choose "
+                             "another folder with --runs")
     return {Run(record.column.replace(" ", "-"), record.network, record.seed) for record in records}
 
 
-def claim(runs: Sequence[Run], at_most: int, folder: Path, locks: ExitStack) -> list[Run]:
-    """Take hold of the first run that nobody holds, and of more seeds of its network; until ``locks`` is closed."""
-    claimed = []
+def stacks_of(runs: Sequence[Run], at_most: int) -> list[list[Run]]:
+    """The runs in stacks of so many seeds of one network, in the order of their first runs."""
+    by_network = defaultdict(list)
     for run in runs:
-        if len(claimed) < at_most and (not claimed or run[:2] == claimed[0][:2]):
+        by_network[run.column, run.network].append(run)
+    stacks = [same[i:i + at_most] for same in by_network.values() for i in range(0, len(same), at_most)]
+    return sorted(stacks, key=lambda stack: runs.index(stack[0]))
+
+
+def claim(stacks: Sequence[list[Run]], folder: Path, locks: ExitStack) -> list[Run]:
+    """Take hold of the first stack of which nobody else holds a run, until ``locks`` is closed. [] if there is none."""
+    for stack in stacks:
+        with ExitStack() as held:
             try:
-                locks.enter_context(FileLock(folder / f".{run.name}.lock", blocking=False))
+                for run in stack:
+                    held.enter_context(FileLock(folder / f".{run.name}.lock", blocking=False))
             except Timeout:  # another process is at it
                 continue
-            claimed.append(run)
-    return claimed
+            locks.enter_context(held.pop_all())
+            return stack
+    return []
 
 
 def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     """Do every run that has no record, beside any number of other processes that do the same.
 
     Raises:
-        FloatingPointError: at the end, if runs diverged; it names them.
+        FloatingPointError: at the end, if runs diverged; it names them. No process tries them again.
     """
-    folder, diverged = sweep.records.parent, {}  # run -> what it said
+    folder = sweep.records.parent
     folder.mkdir(parents=True, exist_ok=True)
-    while missing := [run for run in runs if run not in diverged and run not in finished(sweep)]:
-        bar.n = max(bar.n, (len(runs) - len(missing)) * sweep.config.epochs)
+    while True:
+        over = finished(sweep) | {run for run in runs if diverged(run, folder).exists()}
+        bar.n = max(bar.n, sum(run in over for run in runs) * sweep.config.epochs)
         bar.refresh()
+        missing = [[run for run in stack if run not in over] for stack in stacks_of(runs, sweep.together)]
+        if not any(missing):
+            break
         with ExitStack() as locks:
-            claimed = claim(missing, sweep.together, folder, locks)
-            mine = [run for run in claimed if run not in finished(sweep)]  # another process may just have done it
-            try:
-                if mine:
-                    do(mine, sweep, bar)
-            except SeedsDiverged as error:
-                diverged |= {run: error for run in mine if run.seed in error.seeds}
-            except FloatingPointError as error:
-                diverged |= {run: error for run in mine}
+            claimed = claim(list(filter(None, missing)), folder, locks)
+            if claimed and not finished(sweep) & set(claimed):  # another process may just have finished one
+                do(claimed, sweep, bar)
         if not claimed:
             time.sleep(WAIT)
-    bar.n = bar.total
-    bar.refresh()
-    if diverged:
-        raise FloatingPointError("; ".join(f"{run}: {error}" for run, error in diverged.items()))
+    if lost := [run for run in runs if diverged(run, folder).exists()]:
+        raise FloatingPointError("; ".join(f"{run}: {diverged(run, folder).read_text()}" for run in lost)
+                                 + f"; to try again, delete {folder}/*.diverged")
+
+
+def diverged(run: Run, folder: Path) -> Path:
+    """The file that says that the run diverged, and how."""
+    return folder / f"{run.name}.diverged"
 
 
 def do(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     """Train one network with one seed, or with several side by side, and append the records."""
     (column, network, _), seeds = runs[0], [run.seed for run in runs]
+    folder = sweep.records.parent
     command = shlex.join(["python", "-m", "attncourse.experiments", network, "--column", column, "--seeds",
                           *map(str, seeds), *sweep.options])
-    last = f"-{seeds[-1]}" if len(seeds) > 1 else ""
-    checkpoint = sweep.records.parent / f"{runs[0].name}{last}.checkpoint"
+    checkpoint = folder / f"cifar10-{column}-{network}-seed{'-'.join(map(str, seeds))}.checkpoint"
     about = {"network": network, "column": column.replace("-", " "), "command": command, "checkpoint": checkpoint,
              "progress": False, "after_epoch": lambda: bar.update(len(seeds))}
 
     def make() -> torch.nn.Module:
         return COLUMNS[column][network]().to(budget().device)
 
-    trouble = None
-    if len(seeds) == 1:
-        with seeded(seeds[0]):
-            model = make()
-        records = [train(model, sweep.data, replace(sweep.config, seed=seeds[0]), **about)]
-        weights = [model.state_dict()]
-    else:
-        try:
+    lost, trouble = [], None
+    try:
+        if len(seeds) == 1:
+            with seeded(seeds[0]):
+                model = make()
+            records = [train(model, sweep.data, replace(sweep.config, seed=seeds[0]), **about)]
+            weights = [model.state_dict()]
+        else:
             records, weights = train_seeds(make, sweep.data, sweep.config, seeds, **about)
-        except SeedsDiverged as error:  # the others were trained to the end
-            trouble, records, weights = error, error.records, error.weights
+    except SeedsDiverged as error:  # the other seeds were trained to the end
+        records, weights, lost, trouble = error.records, error.weights, error.seeds, error
+    except FloatingPointError as error:
+        records, weights, lost, trouble = [], [], seeds, error
     if not all(record.complete for record in records):  # the finished epochs are in the checkpoint
         raise KeyboardInterrupt
-    for record, tensors in zip(records, weights):
-        if sweep.keep_weights:
+    if sweep.keep_weights:
+        for record, tensors in zip(records, weights):
             content = save({name: value.cpu().contiguous() for name, value in tensors.items()})
-            write_atomic(checkpoint.parent / f"{record.name}.safetensors", content)
-        append_record(sweep.records, record)
+            write_atomic(folder / f"{record.name}.safetensors", content)
+    append_records(sweep.records, records)
+    for run in runs:
+        if run.seed in lost:
+            write_atomic(diverged(run, folder), str(trouble))
+    for record in records:
         bar.write(f"{record.network}, {record.column}, seed {record.seed}: test accuracy {record.test_accuracy:.2%} "
                   f"(epoch {record.best_epoch})")
     checkpoint.unlink(missing_ok=True)
-    if trouble:
-        raise trouble
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,8 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, chosen in (("--seeds", options.seeds), ("network", options.networks)):
         if twice := [value for value in chosen if chosen.count(value) > 1]:
             parser.error(f"{name} {twice[0]} is asked twice: it would be the same run")
-    if options.together < 1:
-        parser.error("--together must be at least 1")
+    if options.together < 1 or not all(0 <= seed < 2**32 for seed in options.seeds):
+        parser.error("--together must be at least 1, and seeds from 0 to 2**32 - 1")
     networks = options.networks or list(AS_CODED)
     runs = [Run(options.column, network, seed) for seed in options.seeds for network in networks]
 
@@ -190,10 +209,10 @@ def main(arguments: list[str] | None = None) -> int:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
         data = load_scenes(train=256, val=64, test=64) if options.quick else mixed(load_cifar10(options.data))
         config = TrainConfig(epochs=1 if options.quick else 10)
+        folder = options.runs / "quick" if options.quick else options.runs  # nothing of the real runs is touched
         flags = ["--quick"] * options.quick
         flags += ["--together", str(options.together)] if options.together > 1 else []
-        sweep = Sweep(data, config, options.runs / ("quick.jsonl" if options.quick else "cifar10.jsonl"),
-                      options.together, options.keep_weights, flags)
+        sweep = Sweep(data, config, folder / "cifar10.jsonl", options.together, options.keep_weights, flags)
         with tqdm(total=len(runs) * config.epochs, unit="epoch", file=sys.stdout,
                   disable=os.environ.get("RANK", "0") != "0") as bar:
             share_out(runs, sweep, bar)

@@ -4,6 +4,7 @@ A line is there as a whole or not at all: the file is replaced atomically, under
 is noticed, and nothing in front of it is lost.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -28,20 +29,28 @@ def read_records(path: Path) -> list[TrainRecord]:
     return records
 
 
-def append_record(path: Path, record: TrainRecord) -> None:
-    """Add a record at the end. What is left of a line that was cut short goes to a file of its own beside."""
+def append_records(path: Path, records: Sequence[TrainRecord]) -> None:
+    """Add records at the end, all or none. What is left of a line that was cut short goes to a file of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         whole, rest = lines_of(path)
         if rest:
-            aside = write_atomic(path.with_suffix(".cut-short"), rest)
+            aside = path.with_suffix(".cut-short")
+            write_atomic(aside, (aside.read_text() if aside.exists() else "") + rest + "\n")
             print(f"The last line of {path} had been cut short: it is in {aside} now, and its run is done again.")
-        write_atomic(path, "".join(f"{line}\n" for line in [*whole, record.to_json()]))
+        write_atomic(path, "".join(f"{line}\n" for line in [*whole, *(record.to_json() for record in records)]))
 
 
 def lines_of(path: Path) -> tuple[list[str], str]:
-    """The whole lines, and what is left of a last one that is no record."""
-    *whole, rest = path.read_text().split("\n") if path.exists() else [""]
+    """The whole lines, and what is left of a last one that is no record.
+
+    Raises:
+        ValueError: if the file is not text.
+    """
+    try:
+        *whole, rest = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a file of records: it is not even text") from None
     try:
         TrainRecord.from_json(rest)
     except ValueError:

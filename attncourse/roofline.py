@@ -36,7 +36,10 @@ class Machine(NamedTuple):
     rate: float  # FLOPs a second
 
     def times(self, operation: Operation) -> dict[str, float]:
-        """Seconds that each limit asks for; the operation takes at least the longest."""
+        """Seconds that each limit asks for; the operation takes at least the longest.
+
+        "memory" supposes that every byte comes from the memory or goes there: a cache is faster.
+        """
         return {"launch": self.launch, "memory": operation.bytes / self.bandwidth,
                 "compute": operation.flops / self.rate}
 
@@ -70,7 +73,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        packet, inputs, outputs = function.overloadpacket, tensors((args, kwargs)), tensors(result)
+        packet, inputs = function.overloadpacket, tensors((args, kwargs))
+        outputs = tensors(result) or changed(function, args)
         read = {tensor.untyped_storage()._cdata for tensor in inputs}
         new = [tensor for tensor in outputs if tensor.untyped_storage()._cdata not in read]
         is_view = not new and not function._schema.is_mutable
@@ -80,6 +84,13 @@ class Recorder(TorchDispatchMode):
             moved = sum(min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in inputs + outputs)
             self.operations.append(Operation(packet.__name__, flops, moved))
         return result
+
+
+def changed(function: torch._ops.OpOverload, args: tuple) -> list[Tensor]:
+    """The tensors into which an operation writes that returns nothing, as the optimizers' on lists of tensors do."""
+    writes = [argument.alias_info is not None and argument.alias_info.is_write
+              for argument in function._schema.arguments]
+    return tensors([arg for arg, written in zip(args, writes) if written])
 
 
 def tensors(tree: object) -> list[Tensor]:

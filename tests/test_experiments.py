@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from attncourse import experiments, training
+from attncourse import experiments, seed_stack, training
 from attncourse.backbone import ReportCNN
 from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.experiments import COLUMNS, main, mixed
-from attncourse.record_file import read_records
+from attncourse.record_file import append_records, read_records
 from attncourse.seed_stack import SeedRun, SeedsDiverged
 from attncourse.training import TrainConfig
 
@@ -150,7 +150,78 @@ def test_a_diverged_run_does_not_stop_the_others(small, monkeypatch, capsys):
     monkeypatch.setattr(experiments, "train", diverge)
     assert main(["cnn", "cnn+eca", "cnn+cbam", *options]) == 1
     assert [name for name, *_ in runs_in(path)] == ["cnn", "cnn+cbam"]
-    assert capsys.readouterr().err == "error: cnn+eca, as described, seed 0: the training loss became nan\n"
+    error = capsys.readouterr().err
+    assert error.startswith("error: cnn+eca, as described, seed 0: the training loss became nan; to try again, delete ")
+    assert error.count("\n") == 1
+    monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    assert main(["cnn", "cnn+eca", "cnn+cbam", *options]) == 1
+    (path.parent / "cifar10-as-described-cnn+eca-seed0.diverged").unlink()
+    monkeypatch.setattr(experiments, "train", real)
+    assert main(["cnn", "cnn+eca", "cnn+cbam", *options]) == 0
+
+
+def test_only_seeds_of_one_network_are_trained_side_by_side(small):
+    options, path = small
+    assert main(["cnn", "cnn+se", "--seeds", "0", "1", "2", "--together", "2", *options]) == 0
+    assert runs_in(path) == [(name, "as described", seed) for name, seed in (
+        ("cnn", 0), ("cnn", 1), ("cnn+se", 0), ("cnn+se", 1), ("cnn", 2), ("cnn+se", 2))]
+    commands = [record.command.split("--seeds ")[1] for record in read_records(path)]
+    assert commands == ["0 1 --together 2"] * 4 + ["2 --together 2"] * 2
+
+
+def test_seeds_side_by_side_go_on_after_their_last_epoch(small, monkeypatch, tmp_path):
+    options, path = small
+    asked = ["cnn", "--seeds", "0", "1", "2", "--together", "3"]
+    assert main([*asked, "--runs", str(tmp_path / "never stopped")]) == 0
+    real, begun = seed_stack.train_epoch_of_seeds, []
+
+    def stopped(*arguments):
+        begun.append(1)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(seed_stack, "train_epoch_of_seeds", stopped)
+    assert main([*asked, *options]) == 130
+    assert runs_in(path) == []
+    assert main(["cnn", "--seeds", "0", "2", "--together", "2", *options]) == 0  # another stack does not disturb it
+    assert runs_in(path) == [("cnn", "as described", 0), ("cnn", "as described", 2)]
+    path.unlink()
+    begun.clear()
+    begun += [1, 1]
+    assert main([*asked, *options]) == 0
+    assert len(begun) == 2 + 2  # the epochs that were left
+    never_stopped = read_records(tmp_path / "never stopped" / "cifar10.jsonl")
+    assert list(map(figures, read_records(path))) == list(map(figures, never_stopped))
+
+
+def test_a_run_that_another_process_finishes_in_between_is_not_repeated(small, monkeypatch):
+    """After this process looked what is finished, and before it got the lock."""
+    options, path = small
+    assert main(["cnn", *options]) == 0
+    (record,) = read_records(path)
+    path.unlink()
+    real = experiments.claim
+
+    def finished_meanwhile(*arguments):
+        claimed = real(*arguments)
+        if not path.exists():
+            append_records(path, [record])
+        return claimed
+
+    monkeypatch.setattr(experiments, "claim", finished_meanwhile)
+    monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    assert main(["cnn", *options]) == 0
+    assert read_records(path) == [record]
+
+
+def test_a_quick_run_touches_nothing_of_a_real_one(small):
+    options, path = small
+    assert main(["cnn", "--keep-weights", *options]) == 0
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    assert main(["cnn", "--keep-weights", "--quick", *options]) == 0
+    assert {name: (path.parent / name).read_bytes() for name in before} == before
+    assert len(read_records(path.parent / "quick" / "cifar10.jsonl")) == 1
 
 
 def test_a_seed_that_diverges_beside_others_loses_only_itself(small, monkeypatch, capsys):
@@ -180,6 +251,7 @@ def test_a_seed_that_diverges_beside_others_loses_only_itself(small, monkeypatch
     (["cnn", "--seeds", "0", "1", "0"], "--seeds 0 is asked twice"),
     (["cnn", "cnn"], "network cnn is asked twice"),
     (["cnn", "--together", "0"], "--together must be at least 1"),
+    (["cnn", "--seeds", "99999999999999999999"], "seeds from 0 to"),
 ])
 def test_what_cannot_be_asked(small, capsys, asked, message):
     options, path = small
@@ -215,7 +287,7 @@ def test_records_of_other_images_or_another_protocol_are_not_mixed(small, capsys
     path.write_text(replace(*read_records(path), **change).to_json() + "\n")
     before = path.read_text()
     assert main(["cnn", "cnn+eca", *options]) == 1
-    assert "holds runs on other images or by another protocol" in capsys.readouterr().err
+    assert "cifar10-as-described-cnn-seed0 on other images or by another protocol" in capsys.readouterr().err
     assert path.read_text() == before
 
 
@@ -266,7 +338,7 @@ def by_one_process(tmp_path_factory):
 
 
 def sorted_figures(folder):
-    records = read_records(folder / "quick.jsonl")
+    records = read_records(folder / "quick" / "cifar10.jsonl")
     return sorted(map(figures, records), key=lambda record: (record.network, record.seed))
 
 
@@ -275,7 +347,7 @@ def test_torchrun_makes_the_table_of_one_process(processes, by_one_process, tmp_
     subprocess.run(torchrun(processes, *MODULE, *QUICK, "--runs", str(tmp_path)), env=ENVIRONMENT, check=True,
                    timeout=200)
     assert sorted_figures(tmp_path) == by_one_process
-    assert list(tmp_path.glob("*.checkpoint")) == []
+    assert list(tmp_path.rglob("*.checkpoint")) == []
 
 
 def test_torchrun_starts_a_killed_worker_again_and_nothing_is_done_twice(by_one_process, tmp_path):
@@ -317,8 +389,8 @@ def test_the_runs_of_a_process_that_dies_are_taken_over(tmp_path):
     waiting = subprocess.Popen([sys.executable, *MODULE, *asked], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     time.sleep(12)  # it has long found the run held
     assert waiting.poll() is None
-    assert read_records(tmp_path / "quick.jsonl") == []
+    assert read_records(tmp_path / "quick" / "cifar10.jsonl") == []
     hanging.send_signal(signal.SIGKILL)
     hanging.wait()
     assert waiting.wait(120) == 0
-    assert [record.network for record in read_records(tmp_path / "quick.jsonl")] == ["cnn"]
+    assert [record.network for record in read_records(tmp_path / "quick" / "cifar10.jsonl")] == ["cnn"]

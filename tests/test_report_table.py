@@ -13,7 +13,7 @@ from test_results import STORED
 from attncourse import report_table
 from attncourse.as_coded import AS_CODED
 from attncourse.as_described import AS_DESCRIBED
-from attncourse.record_file import append_record
+from attncourse.record_file import append_records
 from attncourse.report_table import (
     REPORTED,
     accuracies,
@@ -100,6 +100,31 @@ def test_the_table_against_a_computation_by_hand():
         assert record.device in text
 
 
+def test_the_gap_is_described_minus_coded():
+    def run(column, seed, accuracy):
+        return replace(STORED[0], network="cnn", column=column, seed=seed, test_accuracy=accuracy)
+
+    text = table([run("as coded", 0, 0.66), run("as coded", 1, 0.67), run("as described", 1, 0.76),
+                  run("as described", 0, 0.74), run("as described", 2, 0.1), run("own run", 0, 0.9)])
+    (line,) = (line for line in text.splitlines() if line.startswith("cnn "))
+    assert line.endswith("+8.5 ± 0.7 (2)")
+    assert "at most 3 of 16 runs" in text
+
+
+@pytest.mark.parametrize("arguments", [(0.02, 1), (0, 16), (-0.1, 16), (0.02, 16, 1.0), (0.02, 16, 0.01)])
+def test_what_no_study_can_be(arguments):
+    with pytest.raises(ValueError, match=r"std must be above 0, runs at least 2 and power from 0\.05"):
+        smallest_difference(*arguments)
+    with pytest.raises(ValueError, match="must be above 0"):
+        runs_needed(0, 0.02)
+
+
+def test_very_small_studies_and_very_small_differences():
+    assert smallest_difference(0.02, 2, power=0.99, paired=True) > smallest_difference(0.02, 2, paired=True) > 0.2
+    assert runs_needed(10, 0.02) == 2
+    assert runs_needed(0.0005, 0.02) == pytest.approx(2 * (2.802 * 0.02 / 0.0005) ** 2, rel=1e-3)
+
+
 def test_a_column_without_runs_says_so_and_one_run_has_no_spread():
     (one,) = (record for record in STORED if record.name == "cifar10-as-described-cnn+eca-seed0")
     lines = table([one]).splitlines()
@@ -116,7 +141,7 @@ def test_sixteen_runs_are_not_partial():
 
 
 def test_the_command_prints_the_table_of_a_file(tmp_path, capsys):
-    append_record(tmp_path / "mine.jsonl", STORED[0])
+    append_records(tmp_path / "mine.jsonl", [STORED[0]])
     assert main(["--records", str(tmp_path / "mine.jsonl")]) == 0
     assert capsys.readouterr().out == table(STORED[:1]) + "\n"
     assert main([]) == 0

@@ -13,7 +13,7 @@ from attncourse import results, weights
 from attncourse.backbone import ReportCNN
 from attncourse.datasets.images import ImageData, Split, digest
 from attncourse.experiments import COLUMNS
-from attncourse.record_file import append_record, read_records
+from attncourse.record_file import append_records, read_records
 from attncourse.results import RECORDS, accuracy_table, load_record, load_records, load_study, study_table
 from attncourse.se import SEBlock
 from attncourse.studies import CONFIG, SHIPPED, STUDIES
@@ -114,7 +114,7 @@ def trained(tmp_path, monkeypatch):
     config = TrainConfig(epochs=1, batch_size=4, dtype="float32")
     record = train(model, data, config, network="cnn+se", column="as described", progress=False)
     run = record.name
-    append_record(tmp_path / "cifar10.jsonl", record)
+    append_records(tmp_path / "cifar10.jsonl", [record])
     (tmp_path / f"{run}.safetensors").write_bytes(save({k: v.contiguous() for k, v in model.state_dict().items()}))
     for module, name, value in ((weights, "FOLDER", tmp_path), (results, "RECORDS", tmp_path / "cifar10.jsonl"),
                                 (command, "load_cifar10", lambda root: data)):

@@ -67,6 +67,23 @@ def test_in_place_reads_and_writes_the_same_place():
     assert only(lambda: x.relu_()) == ("relu_", 0, 80)
 
 
+def test_one_operation_on_a_list_of_tensors_reads_and_writes_all_of_them():
+    weights, gradients = [torch.ones(3), torch.ones(4, 5)], [torch.ones(3), torch.ones(4, 5)]
+    assert only(lambda: torch._foreach_add_(weights, gradients, alpha=-0.1)) == ("_foreach_add_", 0, 3 * 4 * 23)
+
+
+def test_an_optimizer_with_foreach_takes_all_weights_in_one_operation():
+    def steps(foreach):
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=foreach)
+        model(torch.ones(1, 3)).sum().backward()
+        return [op for op in operations(optimizer.step) if "add_" in op.name]
+
+    one_by_one, together = steps(False), steps(True)
+    assert (len(one_by_one), len(together)) == (2, 1)
+    assert sum(op.bytes for op in one_by_one) == together[0].bytes == 3 * 4 * 8
+
+
 @pytest.mark.parametrize("view", [
     lambda x: x.view(6), lambda x: x.T, lambda x: x[0], lambda x: x.detach(), lambda x: x.expand(4, 2, 3),
     lambda x: torch.empty(9), lambda x: torch.empty_like(x), lambda x: x.new_empty(3),

@@ -172,6 +172,9 @@ FAILURES = {  # what PyTorch says: the cause, and what it means here
                                     "exchanged: use `flatten` or `reshape`, which copy it then."),
     "Given groups=1,": ("one-group", "It fails where there are two seeds: without `groups=K` each filter wants all "
                         "channels that come in."),
+    "expected stride to be a single integer": (
+        "weight-not-folded", "`weight` still has five axes: fold its seeds into the filters, (K·O, C, 3, 3)."),
+    "input to conv2d": ("x-not-folded", "`x` still has five axes: fold its seeds into the channels, (B, K·C, H, W)."),
     "to have": ("channels-do-not-fit", "Groups and channels do not fit. With K groups of C channels the input is (B, "
                 "K·C, H, W) and the weights are (K·O, C, 3, 3): the seeds are folded into the channels, not into the "
                 "batch."),
@@ -439,6 +442,13 @@ seed_losses = Exercise(
                 "images. Flatten seeds and images, (K·B, classes), or move the classes forward.",
                 wrong_axis(), wrong_axis(reduction="sum"), lambda logits, labels: len(logits) * wrong_axis()(
                     logits, labels), lambda logits, labels: wrong_axis(reduction="none")(logits, labels).mean(1).sum()),
+        Mistake("different-orders", "Logits and labels are flattened in different orders, so an image meets the label "
+                "of another one. Flatten both with the seeds first.",
+                *(lambda logits, labels, turned=turned, times=times: times(logits) * F.cross_entropy(*turned(
+                    logits, labels))
+                  for turned in (lambda logits, labels: (logits.transpose(0, 1).flatten(0, 1), labels.flatten()),
+                                 lambda logits, labels: (logits.flatten(0, 1), labels.T.flatten()))
+                  for times in (len, lambda logits: 1))),
         Mistake("softmax-twice", "You applied softmax first. The cross-entropy does that itself: give it the logits.",
                 lambda logits, labels: each_image(logits.softmax(-1), labels).mean(1).sum()),
         Mistake("no-log-softmax", "`nll_loss` wants log-probabilities, and you gave it logits: use `F.cross_entropy`.",
@@ -517,6 +527,8 @@ def asked(runs: str, finished: str = "", held: str = "") -> Case:
                           "whoever called it takes the lock and writes the record.")
         if isinstance(result, str) and result in free[1:]:
             raise Problem("not-the-first", f"{result} is free, but {free[0]} comes first: keep the order of `runs`.")
+        if result == "None":
+            raise Problem("none-as-text", 'Your code returned the text "None". Return None itself, without quotes.')
         return "None" if result is None else result
 
     def set_of(names: set) -> str:
@@ -556,6 +568,10 @@ next_run = Exercise(
                 pick(free=lambda run, finished, held: run not in held)),
         Mistake("skips-only-both", "You skip a run only if it is finished *and* held. One of the two is enough.",
                 pick(free=lambda run, finished, held: run not in finished or run not in held)),
+        Mistake("both-seem-free", "You take, or wait for, a run that is finished *and* still held. `finished ^ held` "
+                "leaves such runs out; you want those in either: `finished | held`.",
+                pick(free=lambda run, finished, held: run not in finished ^ held),
+                lambda runs, finished, held: pick()(runs, finished ^ held, set())),
         Mistake("always-first", "You return the first run, whatever was done already.",
                 lambda runs, finished, held: runs[0] if runs else None, lambda runs, finished, held: runs[0]),
         Mistake("not-the-first", "You take a run that is free, but not the first one. The order of `runs` says what is "

@@ -1,5 +1,6 @@
 """Pictures of scaling: ways to share work, the limits of an operation, folded seeds, plans, a ring, speed-ups."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from attncourse.plots import BLUE, GREEN, GREY, ORANGE, SHADES, diagram, new_figure
@@ -128,16 +129,20 @@ def folded():
     return figure
 
 
-def at_once(panels: Mapping[str, Mapping[str, Mapping[int, float]]], title: str):
+def at_once(panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]], title: str):
     """Time of a step of K seeds at once over that of K steps of one seed.
 
     Args:
-        panels: heading -> name -> K -> ratio; the names are the same in all panels. title: the finding.
+        panels: heading -> name -> K -> the ratio of each round; the names are the same in all panels. The line goes
+            through the medians, bars reach from the smallest to the largest. title: the finding.
     """
     figure, axes = new_figure(7.2, 3.6, 1, len(panels), sharey=True, squeeze=False)
     for axis, (heading, curves) in zip(axes[0], panels.items()):
         for number, (name, ratios) in enumerate(curves.items()):
-            axis.semilogx(list(ratios), list(ratios.values()), "o-", base=2, color=SHADES[number], label=name)
+            rounds = list(ratios.values())
+            places = [K * 1.06 ** (number - 1.5) for K in ratios]  # side by side, so that bars do not hide each other
+            axis.semilogx(places, list(map(statistics.median, rounds)), "o-", base=2, color=SHADES[number], label=name)
+            axis.vlines(places, list(map(min, rounds)), list(map(max, rounds)), color=SHADES[number], lw=1.5)
         counts = sorted({count for ratios in curves.values() for count in ratios})
         axis.axhline(1, color="black", lw=1, ls="--")
         axis.set_xticks(counts, counts)
@@ -145,7 +150,7 @@ def at_once(panels: Mapping[str, Mapping[str, Mapping[int, float]]], title: str)
         axis.set_xlabel("seeds side by side (K)")
         axis.set_title(heading, loc="left", fontsize=10)
         axis.grid(alpha=0.3)
-    axes[0, 0].set(ylabel="time over one by one", ylim=(0, None))
+    axes[0, 0].set(ylabel="time of K seeds together\n÷ time of the K one by one", ylim=(0, None))
     last = axes[0, -1]
     for words, shift in (("slower", 4), ("faster", -11)):
         last.annotate(words, (1, 1), xycoords=last.get_yaxis_transform(), xytext=(3, shift),

@@ -57,6 +57,9 @@ def time_in_words(seconds: float) -> str:
 class StepLimits(CourseWidget):
     """The least time of a training step for each seed, split by what holds its operations up.
 
+    It is the least time of these operations, each started by itself, with every map going through memory. Fewer
+    starts or a cache can beat it.
+
     Args:
         machines: to choose from.
         steps: name of a network -> the operations of its training step with two images, and with four.
@@ -99,8 +102,8 @@ class StepLimits(CourseWidget):
                     f"with {SEEDS[-1]} seeds side by side it could become {seconds[-1].sum() / alone:.2f} of that")
         return (
             f"{self._machines[state['machine']].name}, {self._networks[state['network']]}, {images} images a step, "
-            f"{K} seed{'s' * (K > 1)} side by side: a step takes at least {time_in_words(each.sum())} for each seed; "
-            f"{compared}. {held[0].upper()}{held[1:]}. {RUNS} runs of {EPOCHS} epochs would take at least "
+            f"{K} seed{'s' * (K > 1)} side by side: if every operation is started by itself and every map goes "
+            f"through memory, a step takes at least {time_in_words(each.sum())} for each seed; {compared}. {held[0].upper()}{held[1:]}. {RUNS} runs of {EPOCHS} epochs would take at least "
             f"{time_in_words(steps * each.sum())}."
         )
 

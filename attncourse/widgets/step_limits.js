@@ -16,7 +16,7 @@ function draw(svg, { width, state, data, shape, controls }) {
   const totals = counts.map((_, row) => at(row, 0) + at(row, 1) + at(row, 2));
   const scale = (width - 30 - 72) / Math.max(...totals); // 30 px for the counts, 72 for the longest time
 
-  add(svg, "text", { x: 0, y: 13, class: "strong" }, "Least time of a step, for each seed");
+  add(svg, "text", { x: 0, y: 13, class: "strong" }, "Least time of these operations, for each seed");
   LIMITS.forEach(([name, tone], limit) => {
     add(svg, "rect", { x: 76 * limit, y: 25, width: 12, height: 12, class: tone });
     add(svg, "text", { x: 76 * limit + 18, y: 35 }, name);
@@ -36,5 +36,6 @@ function draw(svg, { width, state, data, shape, controls }) {
   });
   const end = 50 + 26 * counts.length;
   add(svg, "text", { x: 0, y: end + 14, class: "quiet" }, "↑ seeds side by side");
-  return end + 20;
+  add(svg, "text", { x: 0, y: end + 34, class: "quiet" }, "each started by itself, every map through memory");
+  return end + 40;
 }

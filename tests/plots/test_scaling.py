@@ -73,10 +73,14 @@ def test_shares_fill_each_bar():
 
 
 def test_ratios_stand_over_the_number_of_seeds_in_each_panel():
-    figure = at_once({"one": {"a": {1: 1.0, 4: 0.5}}, "two": {"a": {1: 2.0}, "b": {8: 3.0}}}, "finding")
+    figure = at_once({"one": {"a": {1: [1.0], 4: [0.4, 0.9, 0.5]}}, "two": {"a": {1: [2.0]}, "b": {8: [3.0]}}},
+                     "finding")
     first, second = figure.axes
-    assert first.lines[0].get_xydata().tolist() == [[1, 1.0], [4, 0.5]]
-    assert second.lines[1].get_xydata().tolist() == [[8, 3.0]]
+    assert first.lines[0].get_xdata() == pytest.approx([1, 4], rel=0.1)
+    assert first.lines[0].get_ydata().tolist() == [1.0, 0.5]
+    assert second.lines[1].get_ydata().tolist() == [3.0]
+    bars = [segment[:, 1].tolist() for segment in first.collections[0].get_segments()]
+    assert bars == [[1.0, 1.0], [0.4, 0.9]]
     assert [label.get_text() for label in first.get_xticklabels()] == ["1", "4"]
     assert first.get_ylim() == second.get_ylim()
     assert {"one", "two", "finding", "slower", "faster"} <= set(texts(figure))
