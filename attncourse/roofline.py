@@ -73,7 +73,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
-        packet, inputs = function.overloadpacket, tensors((args, kwargs))
+        packet = function.overloadpacket
+        inputs = list({id(tensor): tensor for tensor in tensors((args, kwargs))}.values())  # x · x reads x once
         outputs = tensors(result) or changed(function, args)
         read = {tensor.untyped_storage()._cdata for tensor in inputs}
         new = [tensor for tensor in outputs if tensor.untyped_storage()._cdata not in read]

@@ -445,6 +445,7 @@ def test_an_image_that_cannot_be_read_is_named(launch, own, name, workers):
     (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
     (["--epochs", "0"], "epochs must be at least 1"),
     (["--lr", "0"], "lr must be above 0"),
+    (["--seed", "-1"], "seed not below 0"),
     (["--every", "0"], "--every must be at least 1"),
     (["--workers", "-1"], "--workers not below 0"),
     (["--network", "vgg"], "invalid choice: 'vgg'"),
@@ -467,6 +468,12 @@ def test_a_checkpoint_of_another_run(launch, tmp_path):
 
 def test_a_checkpoint_over_other_images(launch, own):
     assert launch(1, root=own, trouble=("asked", 0, 2)).codes == [143]
+    (own / "train/class0/000.png").rename(own / "train/class0/999.png")
+    assert "belongs to another run (images differ)" in refused(launch(1, root=own))
+
+
+def test_a_result_over_other_images(launch, own):
+    assert launch(1, root=own).codes == [0]
     (own / "train/class0/000.png").rename(own / "train/class0/999.png")
     assert "belongs to another run (images differ)" in refused(launch(1, root=own))
 

@@ -220,3 +220,9 @@ def test_it_measures_this_machine_in_a_moment():
     assert 0 < machine.launch < 0.01
     assert machine.rate > 1e6
     assert machine.bandwidth > 1e6
+
+
+def test_a_tensor_that_is_there_twice_is_read_once():
+    x = torch.ones(10)
+    (twice,) = operations(lambda: x * x)
+    assert twice.bytes == 40 + 40

@@ -148,7 +148,10 @@ def earlier(pairs):
 
 
 def whole_numbers(result: object) -> object:
-    """Any row of positions as a list of int."""
+    """Any row of positions as a list of int. A set has no order."""
+    if isinstance(result, set | frozenset | dict):
+        raise Problem("not-a-list", f"Your code returned {kind(result)}. Return a list, from the first position to the "
+                      "last.")
     if isinstance(result, Tensor | np.ndarray):
         result = result.tolist()
     if isinstance(result, tuple | range):
@@ -585,10 +588,10 @@ unused_parameters = Exercise(
     hints=(
         "After a backward pass, what does `p.grad` hold for a parameter that the forward pass never touched? And for "
         "one that it multiplied by 0?",
-        "Work on a copy. There, let every parameter ask for a gradient, and forget old gradients. After one backward "
-        "pass the unused ones still have None; an exact 0 means used.",
-        "`model = copy.deepcopy(model).requires_grad_()`, then `model.zero_grad()`, "
-        "`model(images).sum().backward()`, and the names of those with `p.grad is None`.",
+        "Work on a deep copy: its parameters come without gradients. Let every one of them ask for a gradient. After "
+        "one backward pass the unused ones still have None; an exact 0 means used.",
+        "`model = copy.deepcopy(model).requires_grad_()`, then `model(images).sum().backward()`, and the names of "
+        "those with `p.grad is None`.",
     ),
     tested="7 small networks: nothing unused, a layer that is never called, a closed ReLU, a gate with α = 0, frozen "
            "layers, old gradients, BatchNorm in training mode; the model unchanged",
@@ -712,7 +715,7 @@ smallest_difference = Exercise(
     id="report_table.smallest_difference",
     title="What can this table resolve?",
     reference=smallest,
-    cases=(study(1.0, 2, 1), study(2.0, 16, 1), study(2.0, 16, 8), study(0.02, 16, 36), study(1.8, 64, 1),
+    cases=(study(1.0, 2, 3), study(2.0, 16, 1), study(2.0, 16, 8), study(0.02, 16, 36), study(1.8, 64, 1),
            study(0.5, 5, 3), study(2.6, 250, 36)),
     mistakes=(
         Mistake("comparisons-ignored", "`comparisons` is missing: with many of them, each may err less often. Divide "

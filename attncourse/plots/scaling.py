@@ -69,7 +69,7 @@ def roofline(rate: float, bandwidth: float, measured: Mapping[str, tuple[float, 
     for number, (name, (intensity, speed)) in enumerate(measured.items()):
         colour = SHADES[number % len(SHADES)]
         axis.loglog(intensity, speed / 1e9, "o", color=colour, ms=8)
-        side = {"xytext": (-7, 3), "ha": "right"} if number == 0 else {"xytext": (7, -4), "va": "top"}
+        side = {"xytext": (-7, 3), "ha": "right"} if number < 2 else {"xytext": (7, -4), "va": "top"}
         axis.annotate(name, (intensity, speed / 1e9), textcoords="offset points", fontsize=9, color=colour, **side)
     axis.set(xlabel="arithmetic intensity: FLOPs for each byte moved", ylabel="GFLOP a second",
              ylim=(0.2 * min(speed for _, speed in measured.values()) / 1e9, 6 * rate / 1e9))
@@ -137,10 +137,12 @@ def at_once(panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]], t
             through the medians, bars reach from the smallest to the largest. title: the finding.
     """
     figure, axes = new_figure(7.2, 3.6, 1, len(panels), sharey=True, squeeze=False)
+    every = [rounds for curves in panels.values() for ratios in curves.values() for rounds in ratios.values()]
+    apart = 1.06 if max(map(len, every)) > 1 else 1.0  # side by side, so that bars do not hide each other
     for axis, (heading, curves) in zip(axes[0], panels.items()):
         for number, (name, ratios) in enumerate(curves.items()):
             rounds = list(ratios.values())
-            places = [K * 1.06 ** (number - 1.5) for K in ratios]  # side by side, so that bars do not hide each other
+            places = [K * apart ** (number - 1.5) for K in ratios]
             axis.semilogx(places, list(map(statistics.median, rounds)), "o-", base=2, color=SHADES[number], label=name)
             axis.vlines(places, list(map(min, rounds)), list(map(max, rounds)), color=SHADES[number], lw=1.5)
         counts = sorted({count for ratios in curves.values() for count in ratios})

@@ -103,7 +103,8 @@ class StepLimits(CourseWidget):
         return (
             f"{self._machines[state['machine']].name}, {self._networks[state['network']]}, {images} images a step, "
             f"{K} seed{'s' * (K > 1)} side by side: if every operation is started by itself and every map goes "
-            f"through memory, a step takes at least {time_in_words(each.sum())} for each seed; {compared}. {held[0].upper()}{held[1:]}. {RUNS} runs of {EPOCHS} epochs would take at least "
+            f"through memory, a step takes at least {time_in_words(each.sum())} for each seed; {compared}. "
+            f"{held[0].upper()}{held[1:]}. {RUNS} runs of {EPOCHS} epochs would take at least "
             f"{time_in_words(steps * each.sum())}."
         )
 

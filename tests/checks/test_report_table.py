@@ -138,6 +138,7 @@ LOST_WRONG = {
     "nothing-lost": [lambda pairs: [i for i, name in enumerate(dict(pairs)) if list(dict(pairs)).count(name) > 1]],
     "backwards": [lambda pairs: list(reversed(from_behind(pairs)))],
     "mutated-input": [lambda pairs: [pairs.pop() and 0 for _ in list(pairs)] and []],
+    "not-a-list": [lambda pairs: set(by_later_names(pairs)), lambda pairs: dict.fromkeys(by_later_names(pairs))],
 }
 
 
@@ -432,6 +433,12 @@ SMALLEST_WRONG = {
 
 def test_smallest_difference(tells_apart):
     tells_apart(smallest_difference, SMALLEST_RIGHT, SMALLEST_WRONG)
+
+
+def test_where_comparisons_are_ignored_the_case_shown_has_more_than_one():
+    result = smallest_difference(lambda std, runs, comparisons: 2.8 * std * math.sqrt(2 / runs))
+    assert result.cause == "comparisons-ignored"
+    assert "comparisons = 3" in result.failing_input
 
 
 # --- two mistakes at once --------------------------------------------------------------------------------------------

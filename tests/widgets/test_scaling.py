@@ -91,7 +91,8 @@ def test_the_summary_says_what_holds_the_step_up():
     assert shown.chosen == {"machine": "quick", "network": "some", "images": "8", "seeds": "1"}
     assert shown.summary == (  # a: 160 bytes, 1.6 s; b: 2,400 FLOPs, 2.4 s; c: a start
         "quick, some, 8 images a step, 1 seed side by side: if every operation is started by itself and every map goes "
-        "through memory, a step takes at least 5 s for each seed; with 32 seeds side by side it could become 0.81 of that. Starts hold up 20% of it, bytes 32%, FLOPs 48%. 288 runs of 10 "
+        "through memory, a step takes at least 5 s for each seed; with 32 seeds side by side it could become "
+        "0.81 of that. Starts hold up 20% of it, bytes 32%, FLOPs 48%. 288 runs of 10 "
         "epochs would take at least 938 days."
     )
     shown.state = {"seeds": 1}
