@@ -28,9 +28,9 @@ function draw(svg, { width, state, data, shape, meta, controls }) {
   for (const [mean, tone] of difference ? [[difference, "up"], [0, "quiet"]] : [[0, "quiet"]]) {
     for (const [from, to] of outside) {
       const d = `${curve(bell(mean), from, to, x, y)}L${x(to)},${y1}L${x(from)},${y1}Z`;
-      add(svg, "path", { d, class: `shade ${tone}` });
+      add(svg, "path", { d, class: "shade " + tone });
     }
-    add(svg, "path", { d: curve(bell(mean), low, high, x, y), class: `curve ${tone}` });
+    add(svg, "path", { d: curve(bell(mean), low, high, x, y), class: "curve " + tone });
   }
   const room = x(beyond) + 136 < width; // for the words, on the right of their line
   const words = { x: x(beyond) + (room ? 6 : -6), y: y0 - 14, "text-anchor": room ? "start" : "end", class: "quiet" };

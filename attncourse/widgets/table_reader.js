@@ -19,7 +19,7 @@ function draw(svg, { width, state, data, shape, meta, controls }) {
   add(svg, "text", { x: 0, y: 13, class: "strong" }, title);
   for (let points = Math.ceil(low / 2) * 2; points <= high; points += 2) {
     add(svg, "line", { x1: x(points), x2: x(points), y1: 26, y2: bottom, class: points === 0 ? "leader" : "grid" });
-    const number = `${points > 0 ? "+" : ""}${points}`.replace("-", "−");
+    const number = (points > 0 ? "+" : "") + String(points).replace("-", "−");
     add(svg, "text", { x: x(points), y: bottom + 17, class: "quiet", "text-anchor": "middle" }, number);
   }
   others.forEach((row, n) => {
