@@ -41,7 +41,7 @@ from attncourse.datasets.scenes import load_scenes
 from attncourse.record_file import append_records, read_records
 from attncourse.seed_stack import SeedsDiverged, train_seeds
 from attncourse.sweep import exit_code
-from attncourse.training import TrainConfig, budget, seeded, train
+from attncourse.training import TrainConfig, budget, run_name, seeded, train
 
 COLUMNS = {"as-coded": AS_CODED, "as-described": AS_DESCRIBED}
 WAIT = 2.0  # seconds until a process that finds every run held looks again
@@ -57,7 +57,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"cifar10-{self.column}-{self.network}-seed{self.seed}"
+        return run_name(self.network, self.column, self.seed)
 
 
 class Sweep(NamedTuple):
@@ -145,7 +145,7 @@ def do(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     folder = sweep.records.parent
     command = shlex.join(["python", "-m", "attncourse.experiments", network, "--column", column, "--seeds",
                           *map(str, seeds), *sweep.options])
-    checkpoint = folder / f"cifar10-{column}-{network}-seed{'-'.join(map(str, seeds))}.checkpoint"
+    checkpoint = folder / f"{run_name(network, column, *seeds)}.checkpoint"
     about = {"network": network, "column": column.replace("-", " "), "command": command, "checkpoint": checkpoint,
              "progress": False, "after_epoch": lambda: bar.update(len(seeds))}
 

@@ -78,7 +78,7 @@ class TrainRecord:
     @property
     def name(self) -> str:
         """Of a run on CIFAR-10, e.g. "cifar10-as-described-cnn+se-seed0"."""
-        return f"cifar10-{self.column.replace(' ', '-')}-{self.network}-seed{self.seed}"
+        return run_name(self.network, self.column, self.seed)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -98,6 +98,11 @@ class TrainRecord:
         if not isinstance(values, dict) or values.get("schema") != SCHEMA or set(values) != names:
             raise ValueError(f"not a training record of schema {SCHEMA}")
         return cls(**values)
+
+
+def run_name(network: str, column: str, *seeds: int) -> str:
+    """What the files of a run on CIFAR-10, or of several seeds side by side, are called."""
+    return f"cifar10-{column.replace(' ', '-')}-{network}-seed{'-'.join(map(str, seeds))}"
 
 
 @dataclass(frozen=True)

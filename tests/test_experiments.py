@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from interruption import stop_at_call
 from safetensors.torch import load_file
 from torch import nn
 
@@ -50,20 +51,6 @@ def figures(record):
                    images_per_second=0, date="", command="")
 
 
-def stopped_in_epoch(monkeypatch, number):
-    """Ctrl-C in the given epoch, counted over all runs from now on. Returns the list of epochs that were begun."""
-    real, begun = training.train_epoch, []
-
-    def train_epoch(*arguments):
-        begun.append(1)
-        if len(begun) == number:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(training, "train_epoch", train_epoch)
-    return begun
-
-
 def test_one_record_a_run(small, capsys):
     options, path = small
     assert main(["cnn", "cnn+se", "--seeds", "3", "1", *options]) == 0
@@ -102,7 +89,7 @@ def test_a_run_that_is_interrupted_goes_on_after_its_last_epoch(small, monkeypat
     options, path = small
     asked = ["cnn", "cnn+bam", "--keep-weights"]
     assert main([*asked, "--runs", str(tmp_path / "never stopped")]) == 0
-    begun = stopped_in_epoch(monkeypatch, 5)
+    begun = stop_at_call(monkeypatch, training, "train_epoch", 5)
     assert main([*asked, *options]) == 130
     assert "the same command goes on from there" in capsys.readouterr().out
     assert runs_in(path) == [("cnn", "as described", 0)]
@@ -173,24 +160,15 @@ def test_seeds_side_by_side_go_on_after_their_last_epoch(small, monkeypatch, tmp
     options, path = small
     asked = ["cnn", "--seeds", "0", "1", "2", "--together", "3"]
     assert main([*asked, "--runs", str(tmp_path / "never stopped")]) == 0
-    real, begun = seed_stack.train_epoch_of_seeds, []
-
-    def stopped(*arguments):
-        begun.append(1)
-        if len(begun) == 2:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(seed_stack, "train_epoch_of_seeds", stopped)
+    begun = stop_at_call(monkeypatch, seed_stack, "train_epoch_of_seeds", 2)
     assert main([*asked, *options]) == 130
     assert runs_in(path) == []
     assert main(["cnn", "--seeds", "0", "2", "--together", "2", *options]) == 0  # another stack does not disturb it
     assert runs_in(path) == [("cnn", "as described", 0), ("cnn", "as described", 2)]
     path.unlink()
-    begun.clear()
-    begun += [1, 1]
+    before = len(begun)
     assert main([*asked, *options]) == 0
-    assert len(begun) == 2 + 2  # the epochs that were left
+    assert len(begun) == before + 2  # the epochs that were left
     never_stopped = read_records(tmp_path / "never stopped" / "cifar10.jsonl")
     assert list(map(figures, read_records(path))) == list(map(figures, never_stopped))
 
@@ -271,7 +249,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(small, capsys, content):
 
 def test_a_checkpoint_of_another_run_is_refused(small, monkeypatch, capsys):
     options, path = small
-    stopped_in_epoch(monkeypatch, 2)
+    stop_at_call(monkeypatch, training, "train_epoch", 2)
     assert main(["cnn", *options]) == 130
     name = "cifar10-as-described-cnn-seed"
     (path.parent / f"{name}0.checkpoint").rename(path.parent / f"{name}1.checkpoint")

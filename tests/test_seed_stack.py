@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from interruption import stop_at_call
 from torch import Tensor, nn
 
 from attncourse import seed_stack, training
@@ -326,20 +327,8 @@ def test_when_all_diverge_the_training_ends(data, monkeypatch):
     assert error.value.records == error.value.weights == []
 
 
-def interrupted_in(epoch: int, monkeypatch) -> None:
-    real, calls = seed_stack.train_epoch_of_seeds, []
-
-    def stopped(*arguments):
-        calls.append(1)
-        if len(calls) == epoch:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(seed_stack, "train_epoch_of_seeds", stopped)
-
-
 def test_an_interrupted_run_keeps_its_finished_epochs(data, monkeypatch, capsys):
-    interrupted_in(3, monkeypatch)
+    stop_at_call(monkeypatch, seed_stack, "train_epoch_of_seeds", 3)
     records, _ = train_seeds(tiny, data, CONFIG, [0, 1])
     assert [(record.complete, len(record.epochs)) for record in records] == [(False, 2)] * 2
     output = capsys.readouterr().out
@@ -349,7 +338,7 @@ def test_an_interrupted_run_keeps_its_finished_epochs(data, monkeypatch, capsys)
 
 
 def test_interrupted_before_the_first_epoch(data, monkeypatch):
-    interrupted_in(1, monkeypatch)
+    stop_at_call(monkeypatch, seed_stack, "train_epoch_of_seeds", 1)
     with pytest.raises(KeyboardInterrupt):
         train_seeds(tiny, data, CONFIG, [0, 1], progress=False)
 
@@ -361,7 +350,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(data, monkeypatch, tmp_pat
     with pytest.raises(SeedsDiverged) as never_stopped:
         train_seeds(overflowing(2), data, config, [6, 7, 8], progress=False)
     with monkeypatch.context() as patch:
-        interrupted_in(2, patch)
+        stop_at_call(patch, seed_stack, "train_epoch_of_seeds", 2)
         with pytest.raises(SeedsDiverged):
             train_seeds(overflowing(2), data, config, [6, 7, 8], progress=False, checkpoint=path)
     with pytest.raises(SeedsDiverged, match="seed 8 in epoch 1") as resumed:
@@ -379,7 +368,7 @@ def test_the_best_weights_of_each_seed_survive_a_stop(data, monkeypatch, tmp_pat
     monkeypatch.setattr(seed_stack, "evaluate", lambda *given: (1.0, next(scores)))
     path = tmp_path / "run.checkpoint"
     with monkeypatch.context() as patch:
-        interrupted_in(2, patch)
+        stop_at_call(patch, seed_stack, "train_epoch_of_seeds", 2)
         train_seeds(tiny, data, CONFIG, [6, 7], progress=False, checkpoint=path)
     records, weights = train_seeds(tiny, data, CONFIG, [6, 7], progress=False, checkpoint=path)
     assert [(record.best_epoch, record.complete) for record in records] == [(1, True)] * 2
