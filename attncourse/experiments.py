@@ -71,6 +71,15 @@ class Sweep(NamedTuple):
     options: list[str]  # of the command that repeats a run
 
 
+def over(runs: Sequence[Run], sweep: Sweep) -> set[Run]:
+    """The runs that nobody has to do: those with a record, and of ``runs`` those that diverged.
+
+    Raises:
+        ValueError: as ``finished``.
+    """
+    return finished(sweep) | {run for run in runs if diverged(run, sweep.records.parent).exists()}
+
+
 def finished(sweep: Sweep) -> set[Run]:
     """The runs that have a record.
 
@@ -117,15 +126,15 @@ def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     folder = sweep.records.parent
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        over = finished(sweep) | {run for run in runs if diverged(run, folder).exists()}
-        bar.n = max(bar.n, sum(run in over for run in runs) * sweep.config.epochs)
+        done = over(runs, sweep)
+        bar.n = max(bar.n, sum(run in done for run in runs) * sweep.config.epochs)
         bar.refresh()
-        missing = [[run for run in stack if run not in over] for stack in stacks_of(runs, sweep.together)]
+        missing = [[run for run in stack if run not in done] for stack in stacks_of(runs, sweep.together)]
         if not any(missing):
             break
         with ExitStack() as locks:
             claimed = claim(list(filter(None, missing)), folder, locks)
-            if claimed and not finished(sweep) & set(claimed):  # another process may just have finished one
+            if claimed and not over(claimed, sweep) & set(claimed):  # another process may just have ended one
                 do(claimed, sweep, bar)
         if not claimed:
             time.sleep(WAIT)

@@ -13,6 +13,7 @@ import math
 import statistics
 import sys
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from attncourse.sweep import exit_code
 from attncourse.training import TrainRecord
 
 RUNS = 16  # of each network in the report
+COLUMNS = ("as coded", "as described")  # of ours
 LEVEL = 0.05  # a two-sided test's chance to see a difference where there is none
 
 
@@ -64,15 +66,24 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: if there are fewer than two values: one run says nothing of the spread.
     """
-    if len(values) < 2:
-        raise ValueError(f"an interval needs at least two runs, got {len(values)}")
+    check_number_of_runs(len(values))
     return interval_of(statistics.mean(values), statistics.stdev(values), len(values), confidence)
 
 
 def interval_of(mean: float, std: float, runs: int, confidence: float = 0.95) -> Interval:
-    """The same from the mean and the standard deviation over the runs."""
+    """The same from the mean and the standard deviation over the runs.
+
+    Raises:
+        ValueError: if there are fewer than two runs.
+    """
+    check_number_of_runs(runs)
     half = float(stats.t.ppf((1 + confidence) / 2, runs - 1)) * std / math.sqrt(runs)
     return Interval(mean, mean - half, mean + half)
+
+
+def check_number_of_runs(runs: int) -> None:
+    if runs < 2:
+        raise ValueError(f"an interval needs at least two runs, got {runs}")
 
 
 def paired_difference(ours: Mapping[int, float], other: Mapping[int, float], confidence: float = 0.95) -> Interval:
@@ -139,19 +150,27 @@ def accuracies(records: Sequence[TrainRecord], network: str, column: str) -> dic
 
 
 def table(records: Sequence[TrainRecord]) -> str:
-    """The three columns and the gap between the last two as text, with what the runs have in common."""
+    """The three columns and the gap between the last two as text, with what the runs have in common.
+
+    Raises:
+        ValueError: if runs of other images or of another protocol are mixed, or a run is there twice.
+    """
+    used = [record for record in records
+            if record.network in REPORTED and record.column in COLUMNS]
+    if len({(record.dataset_sha256, str(record.config | {"seed": None})) for record in used}) > 1:
+        raise ValueError("these runs are of different images or by different protocols: give a file with one of them")
+    if twice := [name for name, times in Counter(record.name for record in used).items() if times > 1]:
+        raise ValueError(f"{twice[0]} is there twice: remove one of its lines")
     lines = [f"{'network':28} {'as reported':>13}   {'as coded':18} {'as described':18} {'described - coded':18}"]
     for network, reported in REPORTED.items():
-        coded, described = (accuracies(records, network, column) for column in ("as coded", "as described"))
+        coded, described = (accuracies(records, network, column) for column in COLUMNS)
         gap = {seed: described[seed] - coded[seed] for seed in described if seed in coded}
         lines.append(f"{network:28} {100 * reported.mean:6.1f} ± {100 * reported.std:.1f}    {cell(coded):18} "
                      f"{cell(described):18} {cell(gap, sign='+'):18}".rstrip())
-    used = [record for record in records
-            if record.network in REPORTED and record.column in ("as coded", "as described")]
-    most = max((len(accuracies(records, record.network, record.column)) for record in used), default=0)
     lines.append(f"test accuracy in %: mean ± standard deviation (runs); reported: {RUNS} runs each")
-    if most < RUNS:
-        lines.append(f"PARTIAL: at most {most} of {RUNS} runs of a network")
+    runs = [len(accuracies(used, network, column)) for network in REPORTED for column in COLUMNS]
+    if min(runs) < RUNS:
+        lines.append(f"PARTIAL: {min(runs)} to {max(runs)} of {RUNS} runs of a network")
     return "\n".join(lines + sorted({f"{r.dataset}, {r.device}, {r.dtype}, torch {r.versions['torch']}" for r in used}))
 
 

@@ -40,6 +40,8 @@ from attncourse.training import (
     seeded,
 )
 
+PROC, CONTROL_GROUPS = Path("/proc"), Path("/sys/fs/cgroup")  # where Linux tells how much memory is free
+
 
 class SeedStack(nn.Module):
     """K networks of one architecture as one module.
@@ -412,7 +414,21 @@ def free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it already
         return torch.cuda.mem_get_info(device)[0] + unused
-    table = Path("/proc/meminfo")
-    if device.type == "cpu" and table.exists():
-        return 1024 * int(re.search(r"MemAvailable: +(\d+) kB", table.read_text())[1])
+    if device.type == "cpu" and (PROC / "meminfo").exists():
+        available = 1024 * int(re.search(r"MemAvailable: +(\d+) kB", (PROC / "meminfo").read_text())[1])
+        return min(available, free_in_control_groups())
     return math.inf
+
+
+def free_in_control_groups() -> float:
+    """Bytes that the container or the scheduler's job of this process still allows (Linux control groups, version 2).
+
+    /proc/meminfo does not know of such a limit. File pages that nobody has used of late count as free.
+    """
+    own = re.search(r"^0::/(.*)$", (PROC / "self" / "cgroup").read_text(), re.MULTILINE)
+    folder, free = CONTROL_GROUPS / (own[1] if own else ""), math.inf
+    for group in (folder, *folder.parents):  # a limit of an outer group holds, too
+        if (group / "memory.max").exists() and (limit := (group / "memory.max").read_text().strip()) != "max":
+            pages = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+            free = min(free, int(limit) - int((group / "memory.current").read_text()) + int(pages[1]))
+    return free

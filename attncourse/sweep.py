@@ -76,4 +76,7 @@ def exit_code(work: Callable[[], object]) -> int:
     except (OSError, ValueError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError:
+        print("error: the GPU's memory is full: train fewer images or fewer seeds at once", file=sys.stderr)
+        return 1
     return 0

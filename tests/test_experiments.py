@@ -193,6 +193,21 @@ def test_a_run_that_another_process_finishes_in_between_is_not_repeated(small, m
     assert read_records(path) == [record]
 
 
+def test_a_run_that_diverges_in_another_process_in_between_is_not_tried_again(small, monkeypatch, capsys):
+    options, path = small
+    real = experiments.claim
+
+    def diverged_meanwhile(*arguments):
+        claimed = real(*arguments)
+        experiments.diverged(claimed[0], path.parent).write_text("the loss became nan")
+        return claimed
+
+    monkeypatch.setattr(experiments, "claim", diverged_meanwhile)
+    monkeypatch.setattr(experiments, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    assert main(["cnn", *options]) == 1
+    assert "the loss became nan" in capsys.readouterr().err
+
+
 def test_a_quick_run_touches_nothing_of_a_real_one(small):
     options, path = small
     assert main(["cnn", "--keep-weights", *options]) == 0

@@ -53,6 +53,8 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
 def test_one_run_has_no_interval(values):
     with pytest.raises(ValueError, match=f"at least two runs, got {len(values)}"):
         interval(values)
+    with pytest.raises(ValueError, match=f"at least two runs, got {len(values)}"):
+        interval_of(0.7, 0.02, len(values))
 
 
 def test_a_paired_difference_is_taken_seed_by_seed():
@@ -108,7 +110,7 @@ def test_the_gap_is_described_minus_coded():
                   run("as described", 0, 0.74), run("as described", 2, 0.1), run("own run", 0, 0.9)])
     (line,) = (line for line in text.splitlines() if line.startswith("cnn "))
     assert line.endswith("+8.5 ± 0.7 (2)")
-    assert "at most 3 of 16 runs" in text
+    assert "PARTIAL: 0 to 3 of 16 runs of a network" in text
 
 
 @pytest.mark.parametrize("arguments", [(0.02, 1), (0, 16), (-0.1, 16), (0.02, 16, 1.0), (0.02, 16, 0.01)])
@@ -130,14 +132,26 @@ def test_a_column_without_runs_says_so_and_one_run_has_no_spread():
     lines = table([one]).splitlines()
     (line,) = (line for line in lines if line.startswith("cnn+eca "))
     assert line.endswith(f"no run yet         {100 * one.test_accuracy:.1f} (1)           no run yet")
-    assert "PARTIAL: at most 1 of 16 runs of a network" in lines
+    assert "PARTIAL: 0 to 1 of 16 runs of a network" in lines
     assert "no run yet" in table([])
 
 
-def test_sixteen_runs_are_not_partial():
-    runs = [replace(STORED[0], network="cnn", seed=seed) for seed in range(16)]
+def test_only_sixteen_runs_in_every_cell_are_not_partial():
+    runs = [replace(STORED[0], network=network, column=column, seed=seed)
+            for network in REPORTED for column in ("as coded", "as described") for seed in range(16)]
     assert "PARTIAL" not in table(runs)
-    assert "PARTIAL" in table(runs[1:])
+    assert "PARTIAL: 15 to 16 of 16 runs of a network" in table(runs[:-1])
+    assert "PARTIAL: 0 to 16 of 16 runs of a network" in table(runs[:16])
+
+
+def test_runs_that_do_not_belong_together_make_no_table():
+    (one,) = (record for record in STORED if record.name == "cifar10-as-described-cnn+eca-seed0")
+    with pytest.raises(ValueError, match=r"cifar10-as-described-cnn\+eca-seed0 is there twice"):
+        table([one, replace(one, test_accuracy=0.1)])
+    for other in (replace(one, seed=1, dataset_sha256="0"), replace(one, seed=1, config=one.config | {"epochs": 1})):
+        with pytest.raises(ValueError, match="different images or by different protocols"):
+            table([one, other])
+    table([one, replace(one, column="own run", dataset_sha256="0")])  # of another column: not in this table
 
 
 def test_the_command_prints_the_table_of_a_file(tmp_path, capsys):

@@ -463,7 +463,10 @@ def test_too_many_seeds_for_the_memory(data, monkeypatch):
 def test_free_memory(monkeypatch, tmp_path):
     table = tmp_path / "meminfo"
     table.write_text("MemTotal:  100 kB\nMemAvailable:   50 kB\n")
-    monkeypatch.setattr(seed_stack, "Path", lambda name: table)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("4:memory:/old\n")
+    monkeypatch.setattr(seed_stack, "PROC", tmp_path)
+    monkeypatch.setattr(seed_stack, "CONTROL_GROUPS", tmp_path / "groups")
     assert seed_stack.free_memory(torch.device("cpu")) == 50 * 1024
     assert seed_stack.free_memory(torch.device("mps")) == float("inf")
     table.unlink()
@@ -471,3 +474,19 @@ def test_free_memory(monkeypatch, tmp_path):
     for name, value in (("mem_get_info", (700, 1000)), ("memory_reserved", 90), ("memory_allocated", 40)):
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert seed_stack.free_memory(torch.device("cuda")) == 750
+
+
+def test_a_container_may_have_less_memory_than_its_machine(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemAvailable:   50 kB\n")
+    job = tmp_path / "groups" / "job_1"
+    for folder in (tmp_path / "self", job / "task_0"):
+        folder.mkdir(parents=True)
+    (tmp_path / "self" / "cgroup").write_text("9:name=systemd:/\n0::/job_1/task_0\n")
+    for name, content in (("max", "30000\n"), ("current", "25000\n"), ("stat", "file 9000\ninactive_file 4000\n")):
+        (job / f"memory.{name}").write_text(content)
+    (job / "task_0" / "memory.max").write_text("max\n")
+    monkeypatch.setattr(seed_stack, "PROC", tmp_path)
+    monkeypatch.setattr(seed_stack, "CONTROL_GROUPS", tmp_path / "groups")
+    assert seed_stack.free_memory(torch.device("cpu")) == 30_000 - 25_000 + 4_000
+    (job / "memory.max").write_text("90000\n")
+    assert seed_stack.free_memory(torch.device("cpu")) == 50 * 1024

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from attncourse import placement, transfer
 from attncourse.sweep import exit_code, sweep
@@ -64,6 +65,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, content, message):
     (ValueError("no such data"), 1, "error: no such data"),
     (OSError("disk full"), 1, "error: disk full"),
     (FloatingPointError("not finite"), 1, "error: not finite"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to\nallocate"), 1, "error: the GPU's memory is full"),
 ])
 def test_why_a_command_ended_is_one_line(capsys, error, code, line):
     def work():

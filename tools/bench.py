@@ -561,7 +561,7 @@ def equal_engines(device: torch.device) -> float:
     return largest
 
 
-MOST_SEEDS = {((8, 16), 8): 32, ((8, 16), 128): 16, ((64, 128), 8): 8, ((64, 128), 128): 2}  # widths, batch: on a CPU
+MOST_SEEDS = {((8, 16), 8): 32, ((8, 16), 128): 32, ((64, 128), 8): 32, ((64, 128), 128): 8}  # widths, batch: on a CPU
 
 
 def seeds_at_once(seconds: float, samples: int) -> None:
@@ -645,7 +645,7 @@ def main() -> None:
         "blocks-compiled": lambda: compiler and blocks(options.seconds, options.samples, compiled=True),
         "block-costs": lambda: block_costs(options.seconds, options.samples),
         "training": lambda: training_throughput(rounds=5),
-        "training-accuracy": lambda: training_accuracy(range(6)),
+        "training-accuracy": lambda: training_accuracy(range(24)),
         "backbone": lambda: backbone_cost(options.seconds, options.samples),
         "looking-inside": lambda: looking_inside(options.seconds, options.samples),
         "insertion": lambda: insertion(options.samples),
