@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attncourse.checks.cases import as_float, call, error_of, one_number, randn
+from attncourse.checks.cases import as_float, call, describe, error_of, one_number, randn
 from attncourse.checks.compare import Problem, difference, kind, plain
 from attncourse.checks.engine import Case, Exercise, Mistake
 
@@ -147,6 +147,11 @@ def earlier(pairs):
     return [position for position, (name, _) in enumerate(pairs) if name in [each for each, _ in pairs[:position]]]
 
 
+def in_order_of(key: Callable[[list[str], int], int]) -> Callable:
+    """The right positions, sorted by key(names, position)."""
+    return lambda pairs: sorted(overwritten(pairs), key=lambda i: key([name for name, _ in pairs], i))
+
+
 def whole_numbers(result: object) -> object:
     """Any row of positions as a list of int. A set has no order."""
     if isinstance(result, set | frozenset | dict):
@@ -156,6 +161,8 @@ def whole_numbers(result: object) -> object:
         result = result.tolist()
     if isinstance(result, tuple | range):
         result = list(result)
+    if isinstance(result, list) and any(isinstance(each, tuple | list) for each in result):
+        raise Problem("not-positions", "Your list holds pairs. Return the positions alone, such as [0, 3].")
     return result
 
 
@@ -172,7 +179,7 @@ lost_layers = Exercise(
         listed(("conv", "A"), ("relu", "B")),
         listed(("gate", "A"), ("gate", "B")),
         listed(("conv1", "A"), ("attention", "B"), ("relu1", "C"), ("attention", "D")),
-        listed(("a", "A"), ("b", "B"), ("a", "C"), ("a", "D")),
+        listed(("a", "A"), ("b", "B"), ("a", "A"), ("a", "A")),
         listed(("a", "A"), ("b", "A"), ("c", "A"), ("b", "A")),
         listed(("x", "A"), ("y", "B"), ("y", "C"), ("x", "D"), ("z", "E")),
         listed(("b", "A"), ("B", "B"), ("a", "C"), ("b", "D"), ("a", "E"), ("b", "F")),
@@ -187,6 +194,10 @@ lost_layers = Exercise(
                 lambda pairs: [i for i, (name, _) in enumerate(pairs) if [n for n, _ in pairs].count(name) > 1]),
         Mistake("first-only", "Where a name stands three times, two layers are lost.",
                 lambda pairs: [i for i in overwritten(pairs) if i not in earlier(pairs)]),
+        Mistake("first-index", "`.index` always finds the first: where a name stands three times, you return its first "
+                "position twice.",
+                lambda pairs: [[name for name, _ in pairs].index(pairs[i][0]) for i in overwritten(pairs)],
+                lambda pairs: [pairs.index(pairs[i]) for i in overwritten(pairs)]),
         Mistake("names", "You returned names. Return the positions of the layers that are lost, counted from 0.",
                 lambda pairs: [pairs[i][0] for i in overwritten(pairs)],
                 lambda pairs: list(dict.fromkeys(pairs[i][0] for i in overwritten(pairs)))),
@@ -213,8 +224,9 @@ lost_layers = Exercise(
         Mistake("nothing-lost", "You looked at a dictionary made of the pairs: there every key stands once. What is "
                 "lost is gone by then; compare the pairs themselves.",
                 lambda pairs: []),
-        Mistake("backwards", "Return the positions from the first to the last.",
-                lambda pairs: overwritten(pairs)[::-1]),
+        Mistake("other-order", "The positions are right, but in another order. Return them from the first to the last.",
+                in_order_of(lambda names, i: -i), in_order_of(lambda names, i: names.index(names[i], i + 1)),
+                in_order_of(lambda names, i: names.index(names[i]))),
     ),
     hints=(
         "Which of two values does a dictionary keep under one key, the first or the last?",
@@ -625,6 +637,12 @@ def length_with(formula: Callable) -> Callable:
     return lambda *setting: share(*setting, length=max(1, formula(*setting)))
 
 
+def above_zero(inputs, kernel, stride, padding, output_padding, *, bias):
+    """With the layer's own random weights. They are those of the answer: the check seeds every call."""
+    untouched = nn.ConvTranspose2d(1, 1, kernel, stride, padding, output_padding, bias=bias)
+    return (untouched(torch.ones(1, 1, inputs, inputs)) > 0).float().mean()
+
+
 def layer(inputs: int, kernel: int, stride: int, padding: int, output_padding: int) -> Case:
     return one_number(inputs=inputs, kernel=kernel, stride=stride, padding=padding, output_padding=output_padding)
 
@@ -650,6 +668,8 @@ reached_share = Exercise(
                 lambda *setting: 2 * sum(line(*setting)) / len(line(*setting))),
         Mistake("counted", "You returned how many positions are reached. Divide by how many there are.",
                 lambda *setting: float(sum(line(*setting))**2), lambda *setting: float(sum(line(*setting)))),
+        Mistake("divided-by-inputs", "You divided by the positions of the input. Divide by those of the output.",
+                lambda n, *rest: sum(line(n, *rest))**2 / n**2),
         Mistake("far-from-the-border", "(kernel / stride)² holds far from the border. A small map is mostly border.",
                 lambda n, k, s, p, o: min(1.0, k / s)**2),
         Mistake("padding-ignored", "`padding` is missing: so many positions are cut off at each end, and stamps with "
@@ -676,7 +696,9 @@ reached_share = Exercise(
                                            for i in range(n)) / len(line(n, k, s, p, o)))**2),
         Mistake("percent", "You returned percent. Return a share between 0 and 1.",
                 lambda *setting: 100 * share(*setting)),
-        Mistake("always-everything", "You returned 1 for every layer.",
+        Mistake("negative-weights", "Some of your weights are negative: use ones, or `!= 0`.",
+                partial(above_zero, bias=False), partial(above_zero, bias=True)),
+        Mistake("always-everything", "You returned 1 for every layer (did your layer have a bias?).",
                 lambda *setting: 1.0),
     ),
     hints=(
@@ -707,8 +729,21 @@ def with_error(error: Callable) -> Callable:
     return partial(smallest, error=error)
 
 
+def student(std, runs, comparisons, *, freedom, power=None):
+    """Student's t in place of the normal quantile, for the level and, unless it is given, for the power."""
+    from scipy import stats  # here, because that takes a second
+    t = stats.t(freedom(runs))
+    return (t.ppf(1 - 0.05 / comparisons / 2) + (power or t.ppf(0.8))) * std * math.sqrt(2 / runs)
+
+
 def study(std: float, runs: int, comparisons: int) -> Case:
-    return one_number(std=std, runs=runs, comparisons=comparisons)
+    """One number. Within 0.2 % it counts as right: quantiles may come from a table, such as 0.84 for 80 %."""
+    inputs = {"std": std, "runs": runs, "comparisons": comparisons}
+
+    def probe(answer: Callable) -> object:
+        result, right = as_float(call(answer, **inputs)), smallest(**inputs)
+        return right if isinstance(result, float) and math.isclose(result, right, rel_tol=0.002) else result
+    return Case(describe(**inputs), probe)
 
 
 smallest_difference = Exercise(
@@ -728,6 +763,11 @@ smallest_difference = Exercise(
         Mistake("level-multiplied", "You multiplied the level by the number of comparisons. Many comparisons ask for a "
                 "stricter one: divide.",
                 partial(smallest, level=lambda m: min(0.999, 0.05 * m))),
+        Mistake("sidak", "That is Šidák's correction. The task asks for Bonferroni's: 0.05 / comparisons.",
+                partial(smallest, level=lambda m: 1 - 0.95**(1 / m))),
+        Mistake("students-t", "That is Student's t; the task asks for the normal approximation.",
+                *(partial(student, freedom=freedom, power=power) for power in (None, NormalDist().inv_cdf(0.8))
+                  for freedom in (lambda n: 2 * n - 2, lambda n: n - 1))),
         Mistake("one-sided", "Your test looks in one direction. A difference may have either sign: half of the level "
                 "lies at each end.",
                 partial(smallest, sides=1)),
@@ -744,6 +784,8 @@ smallest_difference = Exercise(
                 "added.",
                 lambda std, runs, m: smallest(std, runs, m, wanted=0.5) * 0.8,
                 lambda std, runs, m: smallest(std, runs, m, wanted=0.5) / 0.8),
+        Mistake("power-itself", "You added the power itself, not its quantile.",
+                partial(smallest, wanted=NormalDist().cdf(0.8))),
         Mistake("power-subtracted", "You subtracted the quantile of the power. To find it more often than in half of "
                 "the studies, the difference must be larger.",
                 partial(smallest, wanted=0.2)),

@@ -393,6 +393,9 @@ def wrong_axis(**how) -> Callable:
     return lambda logits, labels: F.cross_entropy(logits, labels, **how)
 
 
+# The first vmap of a cross-entropy imports sympy, for seconds on a busy machine: here no answer's clock runs.
+torch.func.vmap(F.cross_entropy)(tensor([[[0]]]), torch.tensor([[0]], device="cpu"))
+
 seed_losses = Exercise(
     id="scaling.seed_losses",
     title="One loss for K seeds",
@@ -552,7 +555,7 @@ next_run = Exercise(
         asked("se-0 eca-0 cnn-0 bam-0", finished="bam-0", held="se-0"),
         asked("cnn-0 cnn-1", finished="cnn-0 se-0 se-1"),
         asked("cnn-0 cnn-1", finished="cnn-0 se-0", held="cnn-1"),
-        asked("cnn-0 cnn-1", finished="cnn-0 cnn-1", held="se-0"),
+        asked("cnn-0 cnn-1", finished="cnn-0 cnn-1 se-0", held="se-1"),
         asked("cnn-0 cnn-1", finished="cnn-0 cnn-1", held="cnn-1"),
         asked("cnn-0 cnn-1", finished="cnn-0", held="cnn-0"),
         asked("cnn-1 cnn-2", finished="cnn-10", held="cnn-20"),
@@ -604,6 +607,9 @@ next_run = Exercise(
                   for done in (lambda a, b: a >= b, lambda a, b: a == b)),
                 pick(left=lambda runs, finished, held: len(finished) < len(runs)),
                 pick(left=lambda runs, finished, held: len(finished) != len(runs))),
+        Mistake("equal-sets", "You ask whether `finished` equals the list. It may hold other runs too: is every run of "
+                "`runs` in it?",
+                pick(left=lambda runs, finished, held: set(runs) != finished)),
         Mistake("nothing-left-fails", "Where no run is free your code fails. Then return \"wait\", or None if all are "
                 "finished.",
                 none_left_fails(lambda free: free[0]), none_left_fails(lambda free: free.pop(0)),
@@ -847,8 +853,19 @@ def averaged(images: list[int], *per_process: Gradients) -> Case:
 
     def in_order(own: Gradients) -> list:
         """The values by name; words where there is no tensor."""
-        found = [own.get(name, "missing") for name in names]
-        return [value if isinstance(value, Tensor | str) else f"{value}" for value in found]
+        return [own[name] if isinstance(own[name], Tensor) else f"{own[name]}" for name in names]
+
+    def mean_of(name: str, result: Gradients) -> Tensor | str:
+        """A tensor where some process has a gradient; where none has, what the result holds, in words."""
+        if name not in result:
+            raise Problem("missing-name", f'Your dictionary has no "{name}".')
+        value = result[name]
+        if not has_one([own[name] for own in per_process]):
+            return show(value)
+        if not isinstance(value, Tensor):
+            raise Problem("not-a-tensor", f'You return {"None" if value is None else kind(value)} for "{name}", and a '
+                          "process has a gradient for it.")
+        return value
 
     def probe(answer: Callable) -> list:
         given = [{name: None if g is None else g.clone() for name, g in own.items()} for own in per_process]
@@ -868,7 +885,7 @@ def averaged(images: list[int], *per_process: Gradients) -> Case:
             raise Problem("not-a-dict", f"Your code returned {kind(result)}. Return a dictionary with the same names.")
         if more := sorted(map(str, (result or {}).keys() - set(names))):
             raise Problem("other-names", f"Your dictionary has a name that no process has: {more[0]}.")
-        return None if result is None else in_order(result)
+        return None if result is None else [mean_of(name, result) for name in names]
 
     return Case(f"per_process = {shown_gradients(per_process)}, images = {show(images)}", probe)
 
@@ -889,7 +906,7 @@ average_gradients = Exercise(
         averaged([5], {"w": tensor([1, -2])}),
         averaged([2, 1, 1], *three(0)),
         averaged([1, 3], {"w": tensor([4]), "b": None}, {"w": tensor([8]), "b": tensor([2])}),
-        averaged([3, 1], {"w": tensor([4]), "b": tensor([1])}, {"w": tensor([8]), "b": None}),
+        averaged([3, 1], {"w": tensor([4]), "b": tensor([0])}, {"w": tensor([8]), "b": None}),
         averaged([2, 2], {"w": tensor([1]), "b": None}, {"w": tensor([5]), "b": None}),
         averaged([4, 2, 3], *three(20, 1)),
         averaged([1, 4, 2], *three(40, 0, 2)),
@@ -916,7 +933,13 @@ average_gradients = Exercise(
                 weighted(lambda n, images, present: n / sum(present))),
         Mistake("none-spreads", "One process without a gradient, and you return None. Its part is 0; the others' parts "
                 "remain.",
-                weighted(use=has_all)),
+                weighted(use=has_all), weighted(use=lambda grads: grads[-1] is not None)),
+        Mistake("first-none-spreads", "You return None as soon as process 0 has none. Its part is 0; the others' parts "
+                "remain.",
+                weighted(use=lambda grads: grads[0] is not None)),
+        Mistake("none-for-zero", "You return None where the mean is exactly 0. A process has a gradient there: return "
+                "the zeros.",
+                weighted(finish=lambda mean, images: mean if mean.any() else None)),
         Mistake("missing-dropped", "A parameter is missing in your dictionary. A process without a gradient for it "
                 "adds 0; only where none has one is the result None.",
                 without(weighted(), has_all), without(weighted(), has_one)),

@@ -64,8 +64,8 @@ def roofline(rate: float, bandwidth: float, measured: Mapping[str, tuple[float, 
     axis.loglog(*zip(*[(x, y / 1e9) for x, y in roof]), color="black", lw=2)
     axis.axvline(ridge, color=GREY, ls=":", lw=1)
     places = axis.get_xaxis_transform()
-    axis.text(ridge / 1.1, 1.0, "memory holds it up", transform=places, ha="right", va="top", color=GREY, fontsize=9)
-    axis.text(1.1 * ridge, 1.0, "computing holds it up", transform=places, ha="left", va="top", color=GREY, fontsize=9)
+    axis.text(ridge / 1.1, 1.0, "roof: the memory", transform=places, ha="right", va="top", color=GREY, fontsize=9)
+    axis.text(1.1 * ridge, 1.0, "roof: the arithmetic", transform=places, ha="left", va="top", color=GREY, fontsize=9)
     for number, (name, (intensity, speed)) in enumerate(measured.items()):
         colour = SHADES[number % len(SHADES)]
         axis.loglog(intensity, speed / 1e9, "o", color=colour, ms=8)

@@ -10,6 +10,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
@@ -117,6 +118,27 @@ def by_what_is_kept(pairs):
     return np.array(sorted(set(range(len(pairs))) - set(kept.values())), int)
 
 
+def names_of(pairs):
+    return [name for name, _ in pairs]
+
+
+def as_overwritten(pairs):
+    """Each position when a later layer takes its place."""
+    seen, lost = {}, []
+    for i, (name, _) in enumerate(pairs):
+        if name in seen:
+            lost.append(seen[name])
+        seen[name] = i
+    return lost
+
+
+def name_by_name(pairs):
+    places = {}
+    for i, (name, _) in enumerate(pairs):
+        places.setdefault(name, []).append(i)
+    return [i for each in places.values() for i in each[:-1]]
+
+
 LOST_RIGHT = [by_later_names, from_behind, by_what_is_kept]
 LOST_WRONG = {
     "lost-the-later": [lambda pairs: [i for i in range(len(pairs)) if pairs[i][0] in {n for n, _ in pairs[:i]}]],
@@ -124,6 +146,14 @@ LOST_WRONG = {
                                        if Counter(name for name, _ in pairs)[pair[0]] > 1]],
     "first-only": [lambda pairs: sorted({[n for n, _ in pairs].index(name) for name, times in
                                          Counter(n for n, _ in pairs).items() if times > 1})],
+    "first-index": [
+        lambda pairs: [names_of(pairs).index(name) for i, (name, _) in enumerate(pairs, 1) if name in names_of(
+            pairs[i:])],
+        lambda pairs: [names_of(pairs).index(name) for i, (name, _) in enumerate(pairs) if name in names_of(pairs[:i])],
+        lambda pairs: [pairs.index(pair) for i, pair in enumerate(pairs, 1) if pair[0] in names_of(pairs[i:])],
+    ],
+    "not-positions": [lambda pairs: [(i, pairs[i][0]) for i in by_later_names(pairs)],
+                      lambda pairs: [pairs[i] for i in by_later_names(pairs)]],
     "names": [lambda pairs: [pairs[i][0] for i in by_later_names(pairs)]],
     "layers": [lambda pairs: [pairs[i][1] for i in by_later_names(pairs)]],
     "how-many": [lambda pairs: len(pairs) - len({name for name, _ in pairs})],
@@ -136,7 +166,7 @@ LOST_WRONG = {
                                          if pairs[i][0] == pairs[j][0]]],
     "kept": [lambda pairs: sorted({name: i for i, (name, _) in enumerate(pairs)}.values())],
     "nothing-lost": [lambda pairs: [i for i, name in enumerate(dict(pairs)) if list(dict(pairs)).count(name) > 1]],
-    "backwards": [lambda pairs: list(reversed(from_behind(pairs)))],
+    "other-order": [lambda pairs: list(reversed(from_behind(pairs))), as_overwritten, name_by_name],
     "mutated-input": [lambda pairs: [pairs.pop() and 0 for _ in list(pairs)] and []],
     "not-a-list": [lambda pairs: set(by_later_names(pairs)), lambda pairs: dict.fromkeys(by_later_names(pairs))],
 }
@@ -144,6 +174,12 @@ LOST_WRONG = {
 
 def test_lost_layers(tells_apart):
     tells_apart(lost_layers, LOST_RIGHT, LOST_WRONG)
+
+
+def test_to_ask_index_is_one_mistake_and_to_turn_the_order_another():
+    of_later, of_earlier, of_pairs = (lost_layers(answer).message for answer in LOST_WRONG["first-index"])
+    assert "Something else" not in of_later + of_pairs
+    assert "Something else" in of_earlier  # [1, 0] for x, y, y, x
 
 
 # --- paired_difference -----------------------------------------------------------------------------------------------
@@ -196,7 +232,19 @@ def filled(ours, other, t):
     return with_numpy({s: ours.get(s, 0.0) for s in seeds}, {s: other.get(s, 0.0) for s in seeds}, t)
 
 
-PAIRED_RIGHT = [by_common_keys, with_numpy]
+def statistics_raises(ours, other, t):
+    """The mean of nothing is a StatisticsError, which is a ValueError."""
+    d = [ours[s] - other[s] for s in ours if s in other]
+    return statistics.mean(d), t * statistics.stdev(d) / math.sqrt(len(d)) if len(d) > 1 else math.inf
+
+
+def another_error(ours, other, t):
+    if not ours.keys() & other.keys():
+        raise KeyError("no seed")
+    return with_numpy(ours, other, t)
+
+
+PAIRED_RIGHT = [by_common_keys, with_numpy, statistics_raises]
 PAIRED_WRONG = {
     "by-position": [zipped(lambda runs: list(runs.values()))],
     "shorter-list": [zipped(lambda runs: [runs[s] for s in sorted(runs)])],
@@ -225,7 +273,7 @@ PAIRED_WRONG = {
     "ends": [lambda ours, other, t: (with_numpy(ours, other, t)[0] - with_numpy(ours, other, t)[1],
                                      with_numpy(ours, other, t)[0] + with_numpy(ours, other, t)[1])],
     "no-pair-silent": [lambda ours, other, t: with_numpy(ours, other, t) if ours.keys() & other.keys()
-                       else (0.0, math.inf)],
+                       else (0.0, math.inf), another_error],
     "mutated-input": [lambda ours, other, t: (ours.popitem()[1], t)],
 }
 
@@ -351,7 +399,15 @@ def ones(inputs, kernel, stride, padding, output_padding):
                               padding=padding, output_padding=output_padding)
 
 
-SHARE_RIGHT = [by_layer, by_gradient, by_arithmetic]
+def untouched_layer(reached, bias):
+    """A layer with the weights that it was made with."""
+    def answer(inputs, kernel, stride, padding, output_padding):
+        layer = nn.ConvTranspose2d(1, 1, kernel, stride, padding, output_padding, bias=bias)
+        return reached(layer(torch.ones(1, 1, inputs, inputs))).double().mean().item()
+    return answer
+
+
+SHARE_RIGHT = [by_layer, by_gradient, by_arithmetic, untouched_layer(lambda y: y != 0, bias=False)]
 SHARE_WRONG = {
     "one-side": [lambda *setting: by_arithmetic(*setting)**0.5],
     "missed-share": [lambda *setting: (ones(*setting) == 0).float().mean()],
@@ -365,7 +421,9 @@ SHARE_WRONG = {
         any(j + p == i * s for i in range(n)) for j in range((n - 1) * s - 2 * p + k + o))
         / ((n - 1) * s - 2 * p + k + o))**2],
     "percent": [lambda *setting: 100 * by_layer(*setting)],
-    "always-everything": [lambda *setting: 1],
+    "negative-weights": [untouched_layer(lambda y: y > 0, bias=False), untouched_layer(lambda y: y > 0, bias=True)],
+    "always-everything": [lambda *setting: 1, untouched_layer(lambda y: y != 0, bias=True)],
+    "divided-by-inputs": [lambda n, *rest: (ones(n, *rest) > 0).sum() / n**2],
     "overlaps-counted-twice": [lambda *setting: ones(*setting).mean().item()],
 }
 
@@ -412,7 +470,13 @@ def enough(m):
     return z(1 - 0.025 / m) + z(0.8)
 
 
-SMALLEST_RIGHT = [with_critical_value, by_bisection, in_errors(enough)]
+def by_t(degrees, power=None):
+    return lambda std, runs, m: (stats.t.isf(0.025 / m, degrees(runs)) + (power or stats.t.ppf(0.8, degrees(runs)))
+                                 ) * std * np.sqrt(2 / runs)
+
+
+SMALLEST_RIGHT = [with_critical_value, by_bisection, in_errors(enough), in_errors(lambda m: z(1 - 0.025 / m) + 0.84),
+                  in_errors(lambda m: round(z(1 - 0.025 / m), 2) + 0.84)]
 SMALLEST_WRONG = {
     "comparisons-ignored": [in_errors(lambda m: enough(1))],
     "comparisons-outside": [in_errors(lambda m: m * enough(1))],
@@ -420,6 +484,11 @@ SMALLEST_WRONG = {
     "one-sided": [in_errors(lambda m: z(1 - 0.05 / m) + z(0.8))],
     "power-forgotten": [in_errors(lambda m: z(1 - 0.025 / m))],
     "power-halved": [in_errors(lambda m: z(1 - 0.025 / m) + z(1 - 0.2 / 2))],
+    "power-itself": [in_errors(lambda m: z(1 - 0.025 / m) + 0.8)],
+    "students-t": [by_t(lambda n: 2 * n - 2), by_t(lambda n: n - 1), by_t(lambda n: 2 * (n - 1), z(0.8)),
+                   by_t(lambda n: n - 1, z(0.8))],
+    "sidak": [in_errors(lambda m: z((1 + 0.95**(1 / m)) / 2) + z(0.8))],
+    "wrong-values": [in_errors(lambda m: enough(m) * 1.003), in_errors(lambda m: enough(m) * 0.997)],
     "power-as-level": [in_errors(lambda m: 0.8 * z(1 - 0.025 / m))],
     "power-subtracted": [in_errors(lambda m: z(1 - 0.025 / m) - z(0.8))],
     "one-mean": [in_errors(enough, lambda std, n: std / n**0.5)],
@@ -447,7 +516,7 @@ def test_where_comparisons_are_ignored_the_case_shown_has_more_than_one():
 @pytest.mark.parametrize(("exercise", "answer", "causes"), [
     (half_width, lambda std, runs, t: 2 * t * std / runs, {"divided-by-n", "whole-width", "wrong-values"}),
     (lost_layers, lambda pairs: [i + 1 for i in by_later_names(pairs)][::-1],
-     {"from-one", "backwards", "wrong-values"}),
+     {"from-one", "other-order", "wrong-values"}),
     (paired_difference, lambda ours, other, t: with_numpy(other, ours, 1),
      {"other-way-round", "no-quantile", "wrong-values"}),
     (unused_parameters, copied(lambda name, p: (p.grad is None or not p.grad.any()) and "bias" not in name),

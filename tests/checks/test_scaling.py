@@ -3,6 +3,8 @@
 import itertools
 import math
 import random
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -253,6 +255,14 @@ def test_seed_losses(tells_apart):
     tells_apart(seed_losses, LOSS_RIGHT, LOSS_WRONG)
 
 
+def test_a_first_vmap_takes_no_time_from_an_answer():
+    code = ("import sys, torch; from attncourse.checks import scaling; before = set(sys.modules); "
+            "torch.func.vmap(torch.nn.functional.cross_entropy)(torch.rand(2, 3, 4), torch.tensor([[0, 1, 2]] * 2)); "
+            "print(*set(sys.modules) - before)")
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "sympy" not in loaded
+
+
 def test_each_seed_gets_the_gradient_that_it_gets_alone():
     logits, labels = torch.randn(3, 4, 5, requires_grad=True), torch.randint(5, (3, 4))
     seed_losses.reference(logits, labels).backward()
@@ -325,6 +335,7 @@ RUN_WRONG = {
     "counted": [lambda runs, finished, held: None if len(finished) >= len(runs) else choose(either)(
         runs, finished, held), choose(either, lambda runs, finished, held: None if len(finished) == len(runs)
                                       else "wait")],
+    "equal-sets": [choose(either, lambda runs, finished, held: None if set(finished) == set(runs) else "wait")],
     "nothing-left-fails": [lambda runs, finished, held: next(filter(lambda run: run not in finished | held, runs)),
                            lambda runs, finished, held: min(set(runs) - finished - held, key=runs.index)],
     "list": [choose(either, which=lambda free: free)],
@@ -492,7 +503,18 @@ GRADIENT_WRONG = {
                                                    for name, mean in running(per_process, images).items()}],
     "only-who-has-it": [or_none(lambda parts, images: sum(n * g for n, g in parts) / (sum(n for n, _ in parts) or 1))],
     "none-spreads": [gathered(lambda parts, images: sum(n * g for n, g in parts) / sum(images)
-                              if len(parts) == len(images) else None)],
+                              if len(parts) == len(images) else None),
+                     lambda per_process, images: {name: None if per_process[-1][name] is None else mean
+                                                  for name, mean in running(per_process, images).items()}],
+    "first-none-spreads": [lambda per_process, images: {name: None if per_process[0][name] is None else mean
+                                                        for name, mean in running(per_process, images).items()}],
+    "none-for-zero": [lambda per_process, images: {name: None if mean is None or not mean.any() else mean
+                                                   for name, mean in running(per_process, images).items()}],
+    "not-a-tensor": [lambda per_process, images: {name: None if mean is None else mean.tolist()
+                                                  for name, mean in running(per_process, images).items()}],
+    "missing-name": [lambda per_process, images: {}],
+    "wrong-values": [lambda per_process, images: {name: torch.ones(5) if mean is None else mean
+                                                  for name, mean in running(per_process, images).items()}],
     "missing-dropped": [lambda per_process, images: {name: mean for name, mean in running(per_process, images).items()
                                                      if mean is not None}],
     "none-fails": [lambda per_process, images: {
