@@ -147,7 +147,7 @@ class Exercise:
         if not finished:
             shown = self.cases[len(seen)].shown if len(seen) < len(self.cases) else ""
             return self.failed("time-limit", f"Your code was still running after {TIME_LIMIT:g} s and was stopped: "
-                               "look for a loop that never ends.", shown)
+                               "look for a loop that never ends, or, on a busy machine, run it again.", shown)
         if seen[0].untouched:
             return CheckResult(self.id, "not attempted", message="Write your answer, then run this cell again.")
         expected: list[Outcome] = []

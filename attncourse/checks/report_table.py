@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from attncourse.checks.cases import as_float, call, describe, error_of, one_number, randn
@@ -731,9 +732,8 @@ def with_error(error: Callable) -> Callable:
 
 def student(std, runs, comparisons, *, freedom, power=None):
     """Student's t in place of the normal quantile, for the level and, unless it is given, for the power."""
-    from scipy import stats  # here, because that takes a second
-    t = stats.t(freedom(runs))
-    return (t.ppf(1 - 0.05 / comparisons / 2) + (power or t.ppf(0.8))) * std * math.sqrt(2 / runs)
+    level = stdtrit(freedom(runs), 1 - 0.05 / comparisons / 2)
+    return (level + (power or stdtrit(freedom(runs), 0.8))) * std * math.sqrt(2 / runs)
 
 
 def study(std: float, runs: int, comparisons: int) -> Case:
