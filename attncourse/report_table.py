@@ -161,13 +161,14 @@ def table(records: Sequence[TrainRecord]) -> str:
         raise ValueError("these runs are of different images or by different protocols: give a file with one of them")
     if twice := [name for name, times in Counter(record.name for record in used).items() if times > 1]:
         raise ValueError(f"{twice[0]} is there twice: remove one of its lines")
-    lines = [f"{'network':28} {'as reported':>13}   {'as coded':18} {'as described':18} {'described - coded':18}"]
+    lines = [f"{'network':26} as reported  {'as coded':15} {'as described':15} gap"]
     for network, reported in REPORTED.items():
         coded, described = (accuracies(records, network, column) for column in COLUMNS)
         gap = {seed: described[seed] - coded[seed] for seed in described if seed in coded}
-        lines.append(f"{network:28} {100 * reported.mean:6.1f} ± {100 * reported.std:.1f}    {cell(coded):18} "
-                     f"{cell(described):18} {cell(gap, sign='+'):18}".rstrip())
+        lines.append(f"{network:26} {100 * reported.mean:.1f} ± {100 * reported.std:.1f}   {cell(coded):15} "
+                     f"{cell(described):15} {cell(gap, sign='+')}")
     lines.append(f"test accuracy in %: mean ± standard deviation (runs); reported: {RUNS} runs each")
+    lines.append("gap: described minus coded, over the seeds that both have")
     runs = [len(accuracies(used, network, column)) for network in REPORTED for column in COLUMNS]
     if min(runs) < RUNS:
         lines.append(f"PARTIAL: {min(runs)} to {max(runs)} of {RUNS} runs of a network")
