@@ -71,7 +71,7 @@ class Sweep(NamedTuple):
     options: list[str]  # of the command that repeats a run
 
 
-def over(runs: Sequence[Run], sweep: Sweep) -> set[Run]:
+def settled(runs: Sequence[Run], sweep: Sweep) -> set[Run]:
     """The runs that nobody has to do: those with a record, and of ``runs`` those that diverged.
 
     Raises:
@@ -126,7 +126,7 @@ def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
     folder = sweep.records.parent
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        done = over(runs, sweep)
+        done = settled(runs, sweep)
         bar.n = max(bar.n, sum(run in done for run in runs) * sweep.config.epochs)
         bar.refresh()
         missing = [[run for run in stack if run not in done] for stack in stacks_of(runs, sweep.together)]
@@ -134,7 +134,7 @@ def share_out(runs: Sequence[Run], sweep: Sweep, bar: tqdm) -> None:
             break
         with ExitStack() as locks:
             claimed = claim(list(filter(None, missing)), folder, locks)
-            if claimed and not over(claimed, sweep) & set(claimed):  # another process may just have ended one
+            if claimed and not settled(claimed, sweep) & set(claimed):  # another process may just have settled one
                 do(claimed, sweep, bar)
         if not claimed:
             time.sleep(WAIT)

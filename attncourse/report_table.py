@@ -155,8 +155,7 @@ def table(records: Sequence[TrainRecord]) -> str:
     Raises:
         ValueError: if runs of other images or of another protocol are mixed, or a run is there twice.
     """
-    used = [record for record in records
-            if record.network in REPORTED and record.column in COLUMNS]
+    used = [record for record in records if record.network in REPORTED and record.column in COLUMNS]
     if len({(record.dataset_sha256, str(record.config | {"seed": None})) for record in used}) > 1:
         raise ValueError("these runs are of different images or by different protocols: give a file with one of them")
     if twice := [name for name, times in Counter(record.name for record in used).items() if times > 1]:
