@@ -8,6 +8,7 @@ import contextlib
 import ctypes.util
 import functools
 import http.server
+import json
 import os
 import re
 import sys
@@ -244,6 +245,26 @@ def test_widgets_answer_a_key(visit):
             if status.inner_text() != before:
                 break
         assert status.inner_text() != before, f"widget {number + 1} did not answer"
+
+
+def test_code_keeps_its_text(visit):
+    """What the copy button takes: a cell's source, however its lines are shown."""
+    source = SITE / "_sources" / visit.page.replace(".html", ".ipynb")
+    if not source.exists():
+        pytest.skip("not a notebook")
+    hidden = {"remove-cell", "remove-input"}
+    written = ["".join(cell["source"]) for cell in json.loads(source.read_text("utf-8"))["cells"]
+               if cell["cell_type"] == "code" and not hidden & set(cell["metadata"].get("tags", []))]
+    shown = visit.tab.locator(".cell_input pre").evaluate_all("all => all.map(pre => pre.textContent)")
+    assert [text.strip() for text in shown] == [text.strip() for text in written]
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_no_line_of_code_is_cut_off(visit, width):
+    visit.tab.set_viewport_size({"width": width, "height": 844})
+    visit.tab.wait_for_timeout(100)
+    expect_none(visit.tab.locator(".cell_input pre").evaluate_all(
+        "all => all.filter(pre => pre.scrollWidth > pre.clientWidth + 1).map(pre => pre.textContent)"))
 
 
 def test_nothing_scrolls_sideways_on_a_telephone(visit):
