@@ -12,6 +12,10 @@ What the code does otherwise than the text says:
    (The text knows of no schedule: it is constant in our column "as described", too.)
 5. The autoencoder's last layer leaves positions of small maps with nothing but its bias.
 6. ECA's kernel is 3 at every width.
+
+What the text leaves open: all layers, those of the gates too, start from Kaiming-normal weights and zero biases. Fresh
+gates of CBAM and of the linear autoencoder are then far from 1/2. ``DEFAULT_START`` has the same networks with gates
+that start as PyTorch starts them, which is what ``as_described`` does: it shows what the start is worth.
 """
 
 from collections import OrderedDict
@@ -78,13 +82,17 @@ class UnusedThirdStage(ReportCNN):
 
 
 def coded(attention: AttentionFactory | Sequence[AttentionFactory | None] | None = None,
-          network: type[ReportCNN] = ReportCNN) -> nn.Sequential:
-    """A network that gives the softmax of its rectified logits, (B, 3, 32, 32) -> (B, 10)."""
-    return nn.Sequential(OrderedDict(
-        network=network() if attention is None else network(attention=attention),
-        relu=nn.ReLU(),
-        softmax=nn.Softmax(1),
-    ))
+          network: type[ReportCNN] = ReportCNN, default_start: bool = False) -> nn.Sequential:
+    """A network that gives the softmax of its rectified logits, (B, 3, 32, 32) -> (B, 10).
+
+    Args:
+        default_start: leave the gates' first weights as PyTorch makes them.
+    """
+    built = network() if attention is None else network(attention=attention)
+    if not default_start:
+        for stage_name, place in built.places():
+            built.get_submodule(f"{stage_name}.{place}").apply(kaiming_normal)
+    return nn.Sequential(OrderedDict(network=built, relu=nn.ReLU(), softmax=nn.Softmax(1)))
 
 
 def eca(channels: int) -> ECA:
@@ -112,3 +120,5 @@ AS_CODED: dict[str, Callable[[], nn.Module]] = {
     "cnn+eca+linear-autoencoder": partial(coded, [with_eca(block) for block in LINEAR_AUTOENCODERS]),
     "cnn+eca+sam": partial(coded, (eca_sam, None, eca_sam, None)),
 }
+
+DEFAULT_START = {name: partial(make, default_start=True) for name, make in AS_CODED.items()}

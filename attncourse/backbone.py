@@ -40,7 +40,8 @@ class ReportCNN(nn.Module):
 
     Attention goes directly after each convolution, before its ReLU: with two stages at four places, where the map is
     32, 30, 15 and 13 pixels wide. The backbone is initialised (Kaiming-normal, zero biases) before any attention is
-    built, so equal seeds give equal backbones whatever is put in; the blocks keep PyTorch's own initialisation.
+    built, so equal seeds give equal backbones whatever is put in; the blocks keep PyTorch's own initialisation (the
+    report's code gives them the backbone's: ``as_coded``).
 
     Args:
         num_classes: length of the output.
@@ -102,6 +103,7 @@ class ReportCNN(nn.Module):
 
 def kaiming_normal(module: nn.Module) -> None:
     """Initialise a convolution or a fully connected layer as the report does: Kaiming-normal weights, zero biases."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from tqdm import tqdm
 
-from attncourse.as_coded import AS_CODED
+from attncourse.as_coded import AS_CODED, DEFAULT_START
 from attncourse.as_described import AS_DESCRIBED
 from attncourse.atomic import write_atomic
 from attncourse.datasets.cifar10 import load_cifar10
@@ -43,7 +43,7 @@ from attncourse.seed_stack import SeedsDiverged, train_seeds
 from attncourse.sweep import exit_code
 from attncourse.training import TrainConfig, budget, run_name, seeded, train
 
-COLUMNS = {"as-coded": AS_CODED, "as-described": AS_DESCRIBED}
+COLUMNS = {"as-coded": AS_CODED, "as-coded-default-start": DEFAULT_START, "as-described": AS_DESCRIBED}
 WAIT = 2.0  # seconds until a process that finds every run held looks again
 
 

@@ -8,7 +8,7 @@ from block_contract import count, images
 from torch import nn
 from torch.nn import functional as F
 
-from attncourse.as_coded import AS_CODED, LAST_LAYER, CodedAutoencoder
+from attncourse.as_coded import AS_CODED, DEFAULT_START, LAST_LAYER, CodedAutoencoder
 from attncourse.as_described import AS_DESCRIBED
 from attncourse.eca import ECA
 from attncourse.report_table import REPORTED
@@ -37,6 +37,32 @@ def test_the_backbone_of_a_seed_is_that_of_the_other_column(name):
         described = AS_DESCRIBED[name]()
     for place in ("stage1.conv1", "stage1.conv2", "stage2.conv1", "stage2.conv2"):
         assert torch.equal(coded.get_submodule(place).weight, described.get_submodule(place).weight)
+
+
+@pytest.mark.parametrize("name", [name for name in AS_CODED if "+" in name])
+def test_gates_start_from_kaiming_normal_weights_and_zero_biases(name):
+    """The report's code initialises every layer of the network, whoever built it."""
+    with seeded(0):
+        network = AS_CODED[name]().network
+    for stage, place in network.places():
+        for layer in network.get_submodule(f"{stage}.{place}").modules():
+            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                assert layer.bias is None or not layer.bias.any()
+                if layer.weight.numel() > 1000:  # enough for the deviation to be near sqrt(2 / fan in)
+                    fan_in = layer.weight[0].numel()
+                    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.1)
+
+
+@each_network
+def test_the_default_start_differs_in_the_gates_alone(name):
+    with seeded(0):
+        coded = AS_CODED[name]().state_dict()
+    with seeded(0):
+        default = DEFAULT_START[name]().state_dict()
+    assert coded.keys() == default.keys()
+    changed = {key for key in coded if not torch.equal(coded[key], default[key])}
+    assert all(".attention" in key for key in changed)
+    assert bool(changed) == ("+" in name)
 
 
 @each_network
