@@ -167,7 +167,7 @@ def table(records: Sequence[TrainRecord]) -> str:
         lines.append(f"{network:26} {100 * reported.mean:.1f} ± {100 * reported.std:.1f}   {cell(coded):15} "
                      f"{cell(described):15} {cell(gap, sign='+')}")
     lines.append(f"test accuracy in %: mean ± standard deviation (runs); reported: {RUNS} runs each")
-    lines.append("gap: described minus coded, over the seeds that both have")
+    lines.append("gap: described minus coded, over the seeds that both have; –: no run yet")
     runs = [len(accuracies(used, network, column)) for network in REPORTED for column in COLUMNS]
     if min(runs) < RUNS:
         lines.append(f"PARTIAL: {min(runs)} to {max(runs)} of {RUNS} runs of a network")
@@ -177,7 +177,7 @@ def table(records: Sequence[TrainRecord]) -> str:
 def cell(by_seed: Mapping[int, float], sign: str = "") -> str:
     values = [100 * value for value in by_seed.values()]
     if not values:
-        return "no run yet"
+        return "–"
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{sign}.1f}{spread} ({len(values)})"
 

@@ -131,9 +131,9 @@ def test_a_column_without_runs_says_so_and_one_run_has_no_spread():
     (one,) = (record for record in STORED if record.name == "cifar10-as-described-cnn+eca-seed0")
     lines = table([one]).splitlines()
     (line,) = (line for line in lines if line.startswith("cnn+eca "))
-    assert line.endswith(f"no run yet      {100 * one.test_accuracy:.1f} (1)        no run yet")
+    assert line.endswith(f"–               {100 * one.test_accuracy:.1f} (1)        –")
     assert "PARTIAL: 0 to 1 of 16 runs of a network" in lines
-    assert "no run yet" in table([])
+    assert [line[39:].split() for line in table([]).splitlines()[1:10]] == [["–", "–", "–"]] * 9
 
 
 def test_only_sixteen_runs_in_every_cell_are_not_partial():

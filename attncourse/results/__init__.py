@@ -18,7 +18,7 @@ def load_records(network: str, column: str = "as described") -> list[TrainRecord
     """All stored training records of a network ("cnn", "cnn+se", …) on CIFAR-10, by seed.
 
     Args:
-        column: "as described" by the report's text, or "as coded" in its code.
+        column: "as described" by the report's text, "as coded" in its code, or another one that has records.
 
     Raises:
         ValueError: if there is none; the message lists the networks that have records.
