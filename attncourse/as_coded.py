@@ -13,6 +13,8 @@ What the code does otherwise than the text says:
 5. The autoencoder's last layer leaves positions of small maps with nothing but its bias.
 6. ECA's kernel is 3 at every width.
 
+Left out: the code multiplies the linear autoencoder's gate by 2. ReLU and BatchNorm come next and take the factor out.
+
 What the text leaves open: all layers, those of the gates too, start from Kaiming-normal weights and zero biases. Fresh
 gates of CBAM and of the linear autoencoder are then far from 1/2. ``DEFAULT_START`` has the same networks with gates
 that start as PyTorch starts them, which is what ``as_described`` does: it shows what the start is worth.

@@ -129,3 +129,21 @@ def test_ecas_kernel_is_3_at_every_width(name):
     assert set(kernels) == {(3,)}
     described = [module.conv.kernel_size for module in AS_DESCRIBED[name]().modules() if isinstance(module, ECA)]
     assert described == [(3,), (3,), (5,), (5,)]
+
+
+@pytest.mark.parametrize("name", ["cnn+linear-autoencoder", "cnn+eca+linear-autoencoder"])
+def test_twice_the_linear_autoencoders_gate_is_the_same_network(name):
+    """The report's code multiplies it by 2, ours does not: the BatchNorm behind takes a factor out, but for its eps."""
+    def loss_and_gradients(factor):
+        with seeded(0):
+            model = AS_CODED[name]().double()
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eps = 1e-15
+            for stage, place in model.network.places():
+                model.network.get_submodule(f"{stage}.{place}").register_forward_hook(lambda *call: factor * call[-1])
+            loss = F.cross_entropy(model(images(8, 3, 32, 32).double()), torch.arange(8))
+        loss.backward()
+        return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+    torch.testing.assert_close(loss_and_gradients(2), loss_and_gradients(1), rtol=1e-6, atol=1e-9)
