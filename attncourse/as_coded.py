@@ -15,9 +15,9 @@ What the code does otherwise than the text says:
 
 Left out: the code multiplies the linear autoencoder's gate by 2. ReLU and BatchNorm come next and take the factor out.
 
-What the text leaves open: all layers, those of the gates too, start from Kaiming-normal weights and zero biases. Fresh
-gates of CBAM and of the linear autoencoder are then far from 1/2. ``DEFAULT_START`` has the same networks with gates
-that start as PyTorch starts them, which is what ``as_described`` does: it shows what the start is worth.
+What the text leaves open: all layers, those of the gates too, start from Kaiming-normal weights and zero biases, and
+the BatchNorm in CBAM's spatial half has momentum 0.01. ``DEFAULT_GATES`` has the same networks with gates as PyTorch
+makes them, which is what ``as_described`` has: it shows what this is worth.
 """
 
 from collections import OrderedDict
@@ -84,17 +84,23 @@ class UnusedThirdStage(ReportCNN):
 
 
 def coded(attention: AttentionFactory | Sequence[AttentionFactory | None] | None = None,
-          network: type[ReportCNN] = ReportCNN, default_start: bool = False) -> nn.Sequential:
+          network: type[ReportCNN] = ReportCNN, default_gates: bool = False) -> nn.Sequential:
     """A network that gives the softmax of its rectified logits, (B, 3, 32, 32) -> (B, 10).
 
     Args:
-        default_start: leave the gates' first weights as PyTorch makes them.
+        default_gates: leave the gates as PyTorch makes them.
     """
     built = network() if attention is None else network(attention=attention)
-    if not default_start:
+    if not default_gates:
         for stage_name, place in built.places():
-            built.get_submodule(f"{stage_name}.{place}").apply(kaiming_normal)
+            built.get_submodule(f"{stage_name}.{place}").apply(gate_layer_as_coded)
     return nn.Sequential(OrderedDict(network=built, relu=nn.ReLU(), softmax=nn.Softmax(1)))
+
+
+def gate_layer_as_coded(module: nn.Module) -> None:
+    kaiming_normal(module)
+    if isinstance(module, nn.BatchNorm2d):  # of CBAM's spatial half, whose code is its authors'
+        module.momentum = 0.01
 
 
 def eca(channels: int) -> ECA:
@@ -123,4 +129,4 @@ AS_CODED: dict[str, Callable[[], nn.Module]] = {
     "cnn+eca+sam": partial(coded, (eca_sam, None, eca_sam, None)),
 }
 
-DEFAULT_START = {name: partial(make, default_start=True) for name, make in AS_CODED.items()}
+DEFAULT_GATES = {name: partial(make, default_gates=True) for name, make in AS_CODED.items() if "+" in name}

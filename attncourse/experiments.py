@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from tqdm import tqdm
 
-from attncourse.as_coded import AS_CODED, DEFAULT_START
+from attncourse.as_coded import AS_CODED, DEFAULT_GATES
 from attncourse.as_described import AS_DESCRIBED
 from attncourse.atomic import write_atomic
 from attncourse.datasets.cifar10 import load_cifar10
@@ -43,7 +43,7 @@ from attncourse.seed_stack import SeedsDiverged, train_seeds
 from attncourse.sweep import exit_code
 from attncourse.training import TrainConfig, budget, run_name, seeded, train
 
-COLUMNS = {"as-coded": AS_CODED, "as-coded-default-start": DEFAULT_START, "as-described": AS_DESCRIBED}
+COLUMNS = {"as-coded": AS_CODED, "as-coded-default-gates": DEFAULT_GATES, "as-described": AS_DESCRIBED}
 WAIT = 2.0  # seconds until a process that finds every run held looks again
 
 
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{name} {twice[0]} is asked twice: it would be the same run")
     if options.together < 1 or not all(0 <= seed < 2**32 for seed in options.seeds):
         parser.error("--together must be at least 1, and seeds from 0 to 2**32 - 1")
-    networks = options.networks or list(AS_CODED)
+    networks = options.networks or [name for name in AS_CODED if name in COLUMNS[options.column]]
     runs = [Run(options.column, network, seed) for seed in options.seeds for network in networks]
 
     def work() -> None:

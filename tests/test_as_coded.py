@@ -8,8 +8,11 @@ from block_contract import count, images
 from torch import nn
 from torch.nn import functional as F
 
-from attncourse.as_coded import AS_CODED, DEFAULT_START, LAST_LAYER, CodedAutoencoder
+from attncourse.as_coded import AS_CODED, DEFAULT_GATES, LAST_LAYER, CodedAutoencoder
 from attncourse.as_described import AS_DESCRIBED
+from attncourse.autoencoder import LinearAutoencoderAttention
+from attncourse.backbone import ReportCNN
+from attncourse.cam_sam import SpatialAttention
 from attncourse.eca import ECA
 from attncourse.report_table import REPORTED
 from attncourse.training import seeded
@@ -21,6 +24,11 @@ PARAMETERS = {  # counted in the authors' code
 }
 
 each_network = pytest.mark.parametrize("name", AS_CODED)
+with_gates = pytest.mark.parametrize("name", DEFAULT_GATES)
+
+
+def test_networks_without_a_gate_have_one_column():
+    assert AS_CODED.keys() - DEFAULT_GATES.keys() == {"cnn", "cnn-three-stages"}
 
 
 @each_network
@@ -39,30 +47,48 @@ def test_the_backbone_of_a_seed_is_that_of_the_other_column(name):
         assert torch.equal(coded.get_submodule(place).weight, described.get_submodule(place).weight)
 
 
-@pytest.mark.parametrize("name", [name for name in AS_CODED if "+" in name])
+def gates_of(network):
+    return [network.get_submodule(f"{stage}.{place}") for stage, place in network.places()]
+
+
+@with_gates
 def test_gates_start_from_kaiming_normal_weights_and_zero_biases(name):
     """The report's code initialises every layer of the network, whoever built it."""
     with seeded(0):
-        network = AS_CODED[name]().network
-    for stage, place in network.places():
-        for layer in network.get_submodule(f"{stage}.{place}").modules():
+        coded = AS_CODED[name]().network
+    with seeded(0):
+        expected = ReportCNN(attention=AS_CODED[name].args[0])
+        for layer in (layer for gate in gates_of(expected) for layer in gate.modules()):
             if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                assert layer.bias is None or not layer.bias.any()
-                if layer.weight.numel() > 1000:  # enough for the deviation to be near sqrt(2 / fan in)
-                    fan_in = layer.weight[0].numel()
-                    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.1)
+                nn.init.kaiming_normal_(layer.weight)
+                layer.bias is None or nn.init.zeros_(layer.bias)
+    same_tensors(coded, expected)
 
 
-@each_network
-def test_the_default_start_differs_in_the_gates_alone(name):
+@with_gates
+def test_default_gates_are_as_pytorch_makes_them(name):
     with seeded(0):
-        coded = AS_CODED[name]().state_dict()
+        default = DEFAULT_GATES[name]().network
     with seeded(0):
-        default = DEFAULT_START[name]().state_dict()
-    assert coded.keys() == default.keys()
-    changed = {key for key in coded if not torch.equal(coded[key], default[key])}
-    assert all(".attention" in key for key in changed)
-    assert bool(changed) == ("+" in name)
+        expected = ReportCNN(attention=AS_CODED[name].args[0])
+    same_tensors(default, expected)
+    assert repr(default) == repr(expected)  # BatchNorm's momentum
+
+
+def same_tensors(network, other):
+    one, other = network.state_dict(), other.state_dict()
+    assert one.keys() == other.keys()
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+
+
+@pytest.mark.parametrize("name", ["cnn+cbam", "cnn+eca+sam"])
+def test_the_spatial_norm_has_its_authors_momentum(name):
+    def momenta(module):
+        return [layer.momentum for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+    network = AS_CODED[name]().network
+    assert [momentum for gate in gates_of(network) for momentum in momenta(gate)] == [0.01] * 2
+    assert sorted(momenta(network)) == [0.01] * 2 + [0.1] * 4
 
 
 @each_network
@@ -78,8 +104,14 @@ def test_it_gives_probabilities_of_rectified_logits(name):
 
 def test_the_loss_has_a_floor():
     """Softmax of a softmax: the surest right answer still costs log(1 + 9/e)."""
-    sure = torch.tensor([[1.0] + 9 * [0.0]])
-    assert F.cross_entropy(sure, torch.tensor([0])).item() == pytest.approx(math.log(1 + 9 / math.e), abs=1e-6)
+    with seeded(0):
+        model = AS_CODED["cnn"]().eval()
+    x = images(4, 3, 32, 32)
+    with torch.no_grad():
+        model.network.classifier[-1].weight *= 1e6  # as sure as can be
+        sure = model.network(x).argmax(1)
+        loss = F.cross_entropy(model(x), sure).item()
+    assert loss == pytest.approx(math.log(1 + 9 / math.e), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["cnn+cbam", "cnn+eca+sam"])
@@ -121,6 +153,23 @@ def test_the_autoencoders_last_layer_misses_positions(width, untouched):
     constant = torch.isclose(gates, block.decoder[-1].bias.sigmoid()[:, None, None]).all(0).all(0)
     assert round(constant.float().mean().item(), 2) == untouched
     assert count(block) == 192 * 6 + 46_200 + 6 * (12 * LAST_LAYER[width][0] ** 2 + 1)
+
+
+@pytest.mark.parametrize("width", LAST_LAYER)
+def test_the_coded_autoencoder_layer_by_layer(width):
+    block = CodedAutoencoder(6, width)
+    assert [type(layer) for layer in block.encoder] == [nn.Conv2d, nn.ReLU] * 3
+    assert [type(layer) for layer in block.decoder] == [nn.ConvTranspose2d, nn.ReLU] * 2 + [nn.ConvTranspose2d]
+    x = images(2, 6, width, width)
+    assert torch.equal(block(x), x * torch.sigmoid(block.decoder(block.encoder(x))))
+
+
+@pytest.mark.parametrize(("name", "second"), [
+    ("cnn+eca+autoencoder", CodedAutoencoder), ("cnn+eca+linear-autoencoder", LinearAutoencoderAttention),
+    ("cnn+eca+sam", SpatialAttention)])
+def test_eca_comes_first(name, second):
+    for gate in gates_of(AS_CODED[name]().network)[::2]:
+        assert [type(block) for block in gate] == [ECA, second]
 
 
 @pytest.mark.parametrize("name", [name for name in AS_CODED if "eca" in name])

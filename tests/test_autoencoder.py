@@ -14,35 +14,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from attncourse.as_coded import LAST_LAYER, CodedAutoencoder
 from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
 from attncourse.backbone import ReportCNN
 from attncourse.training import seeded
 
 PLACES = ((64, 32), (64, 30), (128, 15), (128, 13))  # channels and side of the map at ReportCNN's four places
-CODED = {32: (3, 2, 1, 1), 30: (3, 3, 3, 0), 15: (3, 4, 1, 2), 13: (2, 4, 1, 1)}  # kernel, stride, padding, output pad.
 SMALL = partial(ConvAutoencoderAttention, widths=(4, 6))
-
-
-class CodedAutoencoder(nn.Module):
-    """The convolutional gate as the report's code has it: no padding, the last layer fitted to the map by hand."""
-
-    def __init__(self, channels: int, size: int):
-        super().__init__()
-        sizes = (channels, 12, 24, 48)
-        self.encoder = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (
-            nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ReLU())))
-        kernel, stride, padding, output_padding = CODED[size]
-        self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(48, 24, 4, stride=2, padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(24, 12, 4, stride=2, padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(12, channels, kernel, stride=stride, padding=padding, output_padding=output_padding),
-        )
-
-    def attention(self, x):
-        return self.decoder(self.encoder(x)).sigmoid()
-
-    def forward(self, x):
-        return x * self.attention(x)
 
 
 def calm(block: nn.Module, seed: int = 0) -> nn.Module:
@@ -306,7 +284,7 @@ def test_ours_reaches_every_position(channels, size):
 
 def test_coded_fits_four_sizes():
     """Line "sizes": the coded layer gives the map's size at the report's four sizes, and at none next to them."""
-    for size in CODED:
+    for size in LAST_LAYER:
         block = CodedAutoencoder(2, size)
         assert block.attention(torch.zeros(1, 2, size, size)).shape[2:] == (size, size)
         for other in (size - 1, size + 1, size + 2):
@@ -333,12 +311,12 @@ def test_encoder_first_shrinks_the_channels():
 
 def test_totals_in_the_report_cnn():
     """Line "parameters": as coded 2,918,570, ours 2,958,506, the linear version 2,722,260; the report says 2.92 M."""
-    coded = [partial(CodedAutoencoder, size=size) for _, size in PLACES]
+    coded = [partial(CodedAutoencoder, width=size) for _, size in PLACES]
     linear = [lambda channels, size=size: LinearAutoencoderAttention(size) for _, size in PLACES]
     assert count(ReportCNN(attention=coded)) == 2_918_570
     assert count(ReportCNN(attention=ConvAutoencoderAttention)) == 2_958_506
     assert count(ReportCNN(attention=linear)) == 2_722_260
-    for size, (kernel, *_) in CODED.items():
+    for size, (kernel, *_) in LAST_LAYER.items():
         assert count(CodedAutoencoder(64, size)) == 192 * 64 + 46_200 + 64 * (12 * kernel**2 + 1)
     with seeded(0):
         assert ReportCNN(attention=linear).eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attncourse.autoencoder import ConvAutoencoderAttention, LinearAutoencoderAttention
-from attncourse.backbone import MAP_WIDTHS, ReportCNN, stage
+from attncourse.backbone import MAP_WIDTHS, ReportCNN
 from attncourse.cam_sam import SpatialAttention
-from attncourse.cbam import CBAM
 from attncourse.eca import ECA
 from attncourse.hybrids import AttentionSequence, eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.training import seeded
@@ -387,79 +386,6 @@ def test_every_position_of_the_autoencoders_gate_depends_on_the_picture(size):
         block = eca_autoencoder(8)
     gates = block[1].attention(contract.images(4, 8, size, size))
     assert gates.std(0).amin() > 1e-6  # over four pictures
-
-
-# --- the report's table ----------------------------------------------------------------------------------------------
-
-
-def once_per_stage(block):
-    return block, None, block, None
-
-
-def with_linear(make):
-    return [partial(make, width=width) for width in MAP_WIDTHS]
-
-
-def linear_autoencoder(channels, width):
-    return LinearAutoencoderAttention(width)
-
-
-def eca_3_linear_autoencoder(channels, width):
-    return AttentionSequence(ECA(channels, 3), LinearAutoencoderAttention(width))
-
-
-def eca_3_sam(channels):
-    return AttentionSequence(ECA(channels, 3), SpatialAttention())
-
-
-class ThirdStageNeverRuns(ReportCNN):
-    """As the report's code: a third stage is built and never called."""
-
-    def __init__(self):
-        super().__init__()
-        self.stage3 = stage(128, 256)
-
-
-TABLE = {
-    "CNN": (ReportCNN, 2_625_866),
-    "ECA, as coded": (partial(ReportCNN, attention=partial(ECA, kernel_size=3)), 2_625_878),
-    "ECA, as described": (partial(ReportCNN, attention=ECA), 2_625_882),
-    "CBAM, as coded": (partial(ReportCNN, attention=once_per_stage(CBAM)), 2_628_830),
-    "CBAM, as described": (partial(ReportCNN, attention=CBAM), 2_631_794),
-    "ECA + SAM, as coded": (partial(ReportCNN, attention=once_per_stage(eca_3_sam)), 2_626_072),
-    "ECA + SAM, as described": (partial(ReportCNN, attention=eca_sam), 2_626_282),
-    "ECA + SAM, as described but k = 3": (partial(ReportCNN, attention=eca_3_sam), 2_626_278),
-    "three stages, as coded": (ThirdStageNeverRuns, 3_512_138),
-    "three stages, as described": (partial(ReportCNN, widths=(64, 128, 256)), 1_677_130),
-    "conv. autoencoder, ours": (partial(ReportCNN, attention=ConvAutoencoderAttention), 2_958_506),
-    "conv. autoencoder + ECA, ours": (partial(ReportCNN, attention=eca_autoencoder), 2_958_522),
-    "linear autoencoder": (partial(ReportCNN, attention=with_linear(linear_autoencoder)), 2_722_260),
-    "linear autoencoder + ECA, as coded": (
-        partial(ReportCNN, attention=with_linear(eca_3_linear_autoencoder)), 2_722_272),
-    "linear autoencoder + ECA, as described": (
-        partial(ReportCNN, attention=with_linear(eca_linear_autoencoder)), 2_722_276),
-}
-
-
-@pytest.mark.parametrize("line", TABLE)
-def test_parameters_of_the_reports_table(line):
-    make, parameters = TABLE[line]
-    model = make()
-    assert count(model) == parameters
-    with torch.no_grad():  # and it runs, at all four map sizes
-        assert model.eval()(contract.images(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_the_coded_third_stage_learns_nothing_and_changes_nothing():
-    with seeded(0):
-        plain = ReportCNN()
-    with seeded(0):
-        deeper = ThirdStageNeverRuns()
-    x = contract.images(2, 3, 32, 32)
-    assert torch.equal(deeper.eval()(x), plain.eval()(x))
-    deeper(x).sum().backward()
-    idle = sum(p.numel() for p in deeper.parameters() if p.grad is None)
-    assert idle == count(deeper.stage3) == 886_272
 
 
 def test_an_empty_sequence_is_refused():

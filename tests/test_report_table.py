@@ -85,10 +85,12 @@ def test_more_runs_and_less_power_see_smaller_differences():
     assert smallest_difference(0.02, 10_000) == pytest.approx((1.96 + 0.8416) * 0.02 * math.sqrt(2 / 10_000), rel=1e-3)
 
 
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
 @pytest.mark.parametrize("paired", [False, True])
-def test_runs_needed_is_the_first_number_that_is_enough(paired):
-    runs = runs_needed(0.015, 0.02, paired=paired)
-    assert smallest_difference(0.02, runs, paired=paired) <= 0.015 < smallest_difference(0.02, runs - 1, paired=paired)
+def test_runs_needed_is_the_first_number_that_is_enough(paired, power):
+    runs = runs_needed(0.015, 0.02, power, paired)
+    below, above = (smallest_difference(0.02, n, power, paired) for n in (runs, runs - 1))
+    assert below <= 0.015 < above
 
 
 def test_the_table_against_a_computation_by_hand():

@@ -31,6 +31,8 @@ def plain(value: object) -> object:
     if isinstance(value, numbers.Real):
         return float(value)
     if type(value) in (tuple, list):
+        if any(each is None for each in value):
+            raise Problem("none-inside", f"Your code returned {kind(value)} with a None in it: give each part a value.")
         return type(value)(map(plain, value))
     raise Problem("wrong-type", f"Your code returned {kind(value)}, which is not what the exercise asks for.")
 

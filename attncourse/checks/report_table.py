@@ -195,8 +195,8 @@ lost_layers = Exercise(
                 lambda pairs: [i for i, (name, _) in enumerate(pairs) if [n for n, _ in pairs].count(name) > 1]),
         Mistake("first-only", "Where a name stands three times, two layers are lost.",
                 lambda pairs: [i for i in overwritten(pairs) if i not in earlier(pairs)]),
-        Mistake("first-index", "`.index` always finds the first: where a name stands three times, you return its first "
-                "position twice.",
+        Mistake("first-index", "Where a name stands three times, you return its first position twice (`.index` always "
+                "finds the first). Two different layers are lost.",
                 lambda pairs: [[name for name, _ in pairs].index(pairs[i][0]) for i in overwritten(pairs)],
                 lambda pairs: [pairs.index(pairs[i]) for i in overwritten(pairs)]),
         Mistake("names", "You returned names. Return the positions of the layers that are lost, counted from 0.",
@@ -259,6 +259,11 @@ def by_seed(ours, other, t, **how):
 
 def by_position(ours, other, t, order=list):
     return on_differences([a - b for a, b in zip(order(ours.values()), order(other.values()))], t)
+
+
+def guarded(wrong: Callable) -> Callable:
+    """The same mistake by one who thought of the ValueError."""
+    return lambda ours, other, t: wrong(ours, other, t) if shared(ours, other) else on_differences([], t)
 
 
 def by_sorted_seed(ours, other, t):
@@ -328,14 +333,13 @@ paired_difference = Exercise(
     mistakes=(
         Mistake("by-position", "You paired the runs in the order in which they stand. Pair them by seed: "
                 "`other[seed]`.",
-                by_position, lambda ours, other, t: on_differences(
-                    [b - a for a, b in zip(other.values(), ours.values())], t)),
+                by_position, guarded(by_position)),
         Mistake("shorter-list", "You sorted both by seed and paired what stands side by side. Where a seed is missing "
                 "on one side, everything behind it is shifted. Take the seeds that both have.",
-                by_sorted_seed),
+                by_sorted_seed, guarded(by_sorted_seed)),
         Mistake("sorted-accuracies", "You sorted the accuracies. Then the best run of one meets the best of the other, "
                 "and the pairs are lost.",
-                partial(by_position, order=sorted)),
+                partial(by_position, order=sorted), guarded(partial(by_position, order=sorted))),
         Mistake("unpaired", "You took the two networks for unrelated runs. Subtract seed by seed first; what the seed "
                 "does to both cancels.",
                 unrelated, unrelated_shared,
@@ -669,6 +673,9 @@ reached_share = Exercise(
                 lambda *setting: 2 * sum(line(*setting)) / len(line(*setting))),
         Mistake("counted", "You returned how many positions are reached. Divide by how many there are.",
                 lambda *setting: float(sum(line(*setting))**2), lambda *setting: float(sum(line(*setting)))),
+        Mistake("divided-by-one-side", "You divided by the positions along one side. A square map has the square of "
+                "that.",
+                lambda *setting: sum(line(*setting))**2 / len(line(*setting))),
         Mistake("divided-by-inputs", "You divided by the positions of the input. Divide by those of the output.",
                 lambda n, *rest: sum(line(n, *rest))**2 / n**2),
         Mistake("far-from-the-border", "(kernel / stride)² holds far from the border. A small map is mostly border.",
@@ -760,6 +767,9 @@ smallest_difference = Exercise(
                 "It changes the level only: 5 % / comparisons.",
                 lambda std, runs, m: m * smallest(std, runs, 1),
                 lambda std, runs, m: math.sqrt(m) * smallest(std, runs, 1)),
+        Mistake("pairs-of-comparisons", "You took `comparisons` for a number of rows and counted their pairs. It is "
+                "the number of comparisons already.",
+                partial(smallest, level=lambda m: 0.05 / max(1, m * (m - 1) / 2))),
         Mistake("level-multiplied", "You multiplied the level by the number of comparisons. Many comparisons ask for a "
                 "stricter one: divide.",
                 partial(smallest, level=lambda m: min(0.999, 0.05 * m))),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from attncourse.report_table import REPORTED
 from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end, position, sigmoid
 
 if TYPE_CHECKING:
@@ -144,12 +145,9 @@ class Row(NamedTuple):
     deviation: float
 
 
-REPORT = (
-    Row("CNN", 66.7, 1.8), Row("ECA", 66.7, 2.3), Row("CBAM", 64.2, 2.6), Row("three stages", 66.5, 2.6),
-    Row("conv. autoencoder", 67.5, 2.0), Row("ECA + conv. autoencoder", 66.5, 1.8),
-    Row("linear autoencoder", 60.2, 2.6), Row("ECA + linear autoencoder", 60.7, 3.2), Row("ECA + SAM", 66.9, 1.4),
-)
-NAMES = [row.name for row in REPORT]
+NAMES = ("CNN", "ECA", "CBAM", "three stages", "conv. autoencoder", "ECA + conv. autoencoder", "linear autoencoder",
+         "ECA + linear autoencoder", "ECA + SAM")
+REPORT = [Row(name, round(100 * row.mean, 1), round(100 * row.std, 1)) for name, row in zip(NAMES, REPORTED.values())]
 RUNS = (8, 16, 32, 64, 128, 256)
 NORMAL = NormalDist()
 

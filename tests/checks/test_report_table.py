@@ -217,6 +217,15 @@ def zipped(order):
     return answer
 
 
+def zipped_both_ways(order):
+    """With and without a thought for networks that share no seed."""
+    def with_error(ours, other, t):
+        if not ours.keys() & other.keys():
+            raise ValueError("no seed in common")
+        return zipped(order)(ours, other, t)
+    return [zipped(order), with_error]
+
+
 def separate(ours, other, t):
     if not ours.keys() & other.keys():
         raise ValueError
@@ -246,10 +255,12 @@ def another_error(ours, other, t):
 
 PAIRED_RIGHT = [by_common_keys, with_numpy, statistics_raises]
 PAIRED_WRONG = {
-    "by-position": [zipped(lambda runs: list(runs.values()))],
-    "shorter-list": [zipped(lambda runs: [runs[s] for s in sorted(runs)])],
-    "sorted-accuracies": [zipped(lambda runs: sorted(runs.values()))],
+    "by-position": zipped_both_ways(lambda runs: list(runs.values())),
+    "shorter-list": zipped_both_ways(lambda runs: [runs[s] for s in sorted(runs)]),
+    "sorted-accuracies": zipped_both_ways(lambda runs: sorted(runs.values())),
     "unpaired": [separate],
+    "none-inside": [lambda ours, other, t: (with_numpy(ours, other, t)[0], None) if len(ours.keys() & other.keys()) == 1
+                    else with_numpy(ours, other, t)],
     "missing-as-0": [filled],
     "other-way-round": [lambda ours, other, t: with_numpy(other, ours, t)],
     "no-quantile": [lambda ours, other, t: with_numpy(ours, other, 1.0)],
@@ -423,6 +434,7 @@ SHARE_WRONG = {
     "percent": [lambda *setting: 100 * by_layer(*setting)],
     "negative-weights": [untouched_layer(lambda y: y > 0, bias=False), untouched_layer(lambda y: y > 0, bias=True)],
     "always-everything": [lambda *setting: 1, untouched_layer(lambda y: y != 0, bias=True)],
+    "divided-by-one-side": [lambda *setting: (y := ones(*setting) > 0).sum().item() / y.shape[-1]],
     "divided-by-inputs": [lambda n, *rest: (ones(n, *rest) > 0).sum() / n**2],
     "overlaps-counted-twice": [lambda *setting: ones(*setting).mean().item()],
 }
@@ -480,6 +492,7 @@ SMALLEST_RIGHT = [with_critical_value, by_bisection, in_errors(enough), in_error
 SMALLEST_WRONG = {
     "comparisons-ignored": [in_errors(lambda m: enough(1))],
     "comparisons-outside": [in_errors(lambda m: m * enough(1))],
+    "pairs-of-comparisons": [in_errors(lambda m: enough(max(1, math.comb(m, 2))))],
     "lower-tail": [in_errors(lambda m: z(0.025 / m) + z(0.8))],
     "one-sided": [in_errors(lambda m: z(1 - 0.05 / m) + z(0.8))],
     "power-forgotten": [in_errors(lambda m: z(1 - 0.025 / m))],
