@@ -10,7 +10,8 @@ A run that has a record is not repeated; one that was stopped goes on after its 
 processes may work on the same folder, started by torchrun or by hand in two windows: each takes a run that nobody else
 holds. A run is held by a lock on a hidden file beside the records, which the operating system opens when its process
 dies, so that another one takes the run over; all this needs of the folder is a file system that has such locks
-(``flock``). With GPUs, LOCAL_RANK says which one a process takes; torchrun sets it.
+(``flock``). With GPUs, LOCAL_RANK says which one a process takes; torchrun sets it. If one process of torchrun's is
+killed, torchrun stops the others, too, and starts all of them anew as often as ``--max-restarts`` says.
 
 With ``--together`` the dropout masks of a stack come from one generator: the record's command names all its seeds.
 """
