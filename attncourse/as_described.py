@@ -2,8 +2,8 @@
 
 Source: Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023: attention stands
 immediately after each convolution, ECA's kernel is adaptive, the deeper network has three stages. Where its text is
-silent: biases and BatchNorm as in the authors' CBAM; an autoencoder that reaches every position. The networks that the
-reported numbers belong to are in ``as_coded``.
+silent: biases and BatchNorm as in the authors' CBAM, but with PyTorch's momentum; gates start as PyTorch starts them;
+an autoencoder that reaches every position. The networks that the reported numbers belong to are in ``as_coded``.
 """
 
 from collections.abc import Callable
