@@ -13,7 +13,8 @@ What the code does otherwise than the text says:
 5. The autoencoder's last layer leaves positions of small maps with nothing but its bias.
 6. ECA's kernel is 3 at every width.
 
-Left out: the code multiplies the linear autoencoder's gate by 2. ReLU and BatchNorm come next and take the factor out.
+One version of it multiplies the linear autoencoder's gate by 2, the other does not. That is the same network: ReLU
+and BatchNorm come next and take the factor out.
 
 What the text leaves open: all layers, those of the gates too, start from Kaiming-normal weights and zero biases, and
 the BatchNorm in CBAM's spatial half has momentum 0.01. ``DEFAULT_GATES`` has the same networks with gates as PyTorch

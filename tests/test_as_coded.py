@@ -182,7 +182,7 @@ def test_ecas_kernel_is_3_at_every_width(name):
 
 @pytest.mark.parametrize("name", ["cnn+linear-autoencoder", "cnn+eca+linear-autoencoder"])
 def test_twice_the_linear_autoencoders_gate_is_the_same_network(name):
-    """The report's code multiplies it by 2, ours does not: the BatchNorm behind takes a factor out, but for its eps."""
+    """One version of the report's code has the factor: the BatchNorm behind takes it out, but for its eps."""
     def loss_and_gradients(factor):
         with seeded(0):
             model = AS_CODED[name]().double()
