@@ -87,7 +87,7 @@ def study(model: nn.Module, data: ImageData) -> dict:
 
     def accuracy(change=lambda i, gate: gate, places: Sequence[int] = (0, 1, 2, 3)) -> float:
         with changed_gates([blocks[i] for i in places], lambda i, gate: change(places[i], gate)):
-            return evaluate(model, shuffled, normalise, dtype)[1]
+            return evaluate(model, shuffled, normalise, dtype).accuracy
 
     test = gates_of(data.test)
     average = [gate.mean(0).view(1, -1, 1, 1) for gate in gates_of(data.val)]  # taken where it is not tested

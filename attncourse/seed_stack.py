@@ -29,6 +29,7 @@ from tqdm import tqdm
 from attncourse.checkpoint import load_checkpoint, part, save_checkpoint
 from attncourse.datasets.images import ImageData
 from attncourse.training import (
+    Evaluation,
     Normalise,
     TrainConfig,
     TrainRecord,
@@ -142,11 +143,11 @@ class SeedRun:
     best: int | None = None  # index of the epoch with the best validation accuracy
     diverged: bool = False  # the loss of the epoch after these was not finite
 
-    def end_epoch(self, trained: tuple[float, float], validated: tuple[float, float], seconds: float) -> bool:
+    def end_epoch(self, trained: tuple[float, float], validated: Evaluation, seconds: float) -> bool:
         """Take down the losses and accuracies of an epoch. True if it is the best so far."""
-        self.epochs.append({"train_loss": trained[0], "train_accuracy": trained[1], "val_loss": validated[0],
-                            "val_accuracy": validated[1], "seconds": seconds})
-        if self.best is not None and validated[1] <= self.epochs[self.best]["val_accuracy"]:
+        self.epochs.append({"train_loss": trained[0], "train_accuracy": trained[1], "val_loss": validated.loss,
+                            "val_accuracy": validated.accuracy, "val_classes": validated.classes, "seconds": seconds})
+        if self.best is not None and validated.accuracy <= self.epochs[self.best]["val_accuracy"]:
             return False
         self.best = len(self.epochs) - 1
         return True

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class TrainRecord:
     command: str  # what repeats the run
     seed: int
     config: dict
-    epochs: list[dict]  # one entry per finished epoch: train and val loss and accuracy, seconds
+    epochs: list[dict]  # one entry per finished epoch: train and val loss and accuracy, predicted classes, seconds
     best_epoch: int  # counted from 1; chosen on the validation split
     test_loss: float
     test_accuracy: float
@@ -193,17 +194,18 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
                 loss, accuracy = train_epoch(model, train_split, normalise, optimizer, scaler, config, order, dtype,
                                              f"epoch {number}/{config.epochs}" if progress else None)
                 seconds = time.perf_counter() - epoch_start
-                val_loss, val_accuracy = evaluate(model, val, normalise, dtype)
-                epochs.append({"train_loss": loss, "train_accuracy": accuracy, "val_loss": val_loss,
-                               "val_accuracy": val_accuracy, "seconds": seconds})
-                if best is None or val_accuracy > epochs[best]["val_accuracy"]:
+                validated = evaluate(model, val, normalise, dtype)
+                epochs.append({"train_loss": loss, "train_accuracy": accuracy, "val_loss": validated.loss,
+                               "val_accuracy": validated.accuracy, "val_classes": validated.classes,
+                               "seconds": seconds})
+                if best is None or validated.accuracy > epochs[best]["val_accuracy"]:
                     weights = {name: value.clone() for name, value in model.state_dict().items()}
                     best = number - 1
                 if checkpoint is not None:
                     so_far = {"epochs": epochs, "best": best, "seconds": seconds_before + time.perf_counter() - start}
                     save_checkpoint(checkpoint, identity, model, weights, so_far, optimizer, scaler, order)
                 if progress:
-                    print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {val_accuracy:.1%}")
+                    print(f"epoch {number}/{config.epochs}: train {accuracy:.1%}, validation {validated.accuracy:.1%}")
                 after_epoch()
         except KeyboardInterrupt:
             if best is None:
@@ -216,9 +218,9 @@ def train(model: nn.Module, data: ImageData, config: TrainConfig = TrainConfig()
 
 
 def record_of(model: nn.Module, data: ImageData, config: TrainConfig, epochs: list[dict], best: int,
-              tested: tuple[float, float], *, network: str, column: str, command: str, dtype: torch.dtype,
+              tested: "Evaluation", *, network: str, column: str, command: str, dtype: torch.dtype,
               seconds: float) -> TrainRecord:
-    """The record of a run whose best epoch is epochs[best] and whose test loss and accuracy are given."""
+    """The record of a run whose best epoch is epochs[best], and what the test of it gave."""
     device = next(model.parameters()).device
     per_epoch = len(data.train) // config.batch_size * config.batch_size
     return TrainRecord(
@@ -226,7 +228,7 @@ def record_of(model: nn.Module, data: ImageData, config: TrainConfig, epochs: li
         dataset=data.name, dataset_sha256=data.sha256, dataset_order=data.order,
         images={"train": len(data.train), "val": len(data.val), "test": len(data.test)},
         column=column, command=command, seed=config.seed, config=asdict(config),
-        epochs=epochs, best_epoch=best + 1, test_loss=tested[0], test_accuracy=tested[1],
+        epochs=epochs, best_epoch=best + 1, test_loss=tested.loss, test_accuracy=tested.accuracy,
         complete=len(epochs) == config.epochs, wall_seconds=seconds,
         images_per_second=per_epoch / statistics.median(epoch["seconds"] for epoch in epochs),
         device=device_name(device), threads=torch.get_num_threads(), dtype=str(dtype).removeprefix("torch."),
@@ -261,18 +263,28 @@ def train_epoch(model, split, normalise, optimizer, scaler, config, order, dtype
     return mean_loss, correct.item() / (len(batches) * config.batch_size)
 
 
+class Evaluation(NamedTuple):
+    """What a network does on a split."""
+
+    loss: float  # mean cross-entropy
+    accuracy: float
+    classes: int  # how many classes it predicts for at least one image: fewer than there are if it has lost some
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, split: Split, normalise: "Normalise", dtype: torch.dtype) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split, in eval mode."""
+def evaluate(model: nn.Module, split: Split, normalise: "Normalise", dtype: torch.dtype) -> Evaluation:
+    """Loss, accuracy and predicted classes over a split, in eval mode."""
     model.eval()
     device = split.images.device
-    loss, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+    loss, predictions = torch.zeros((), device=device), []
     for x, y in zip(split.images.split(500), split.labels.split(500)):
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             logits = model(normalise(x)).float()
         loss += F.cross_entropy(logits, y, reduction="sum")
-        correct += (logits.argmax(1) == y).sum()
-    return loss.item() / len(split), correct.item() / len(split)
+        predictions.append(logits.argmax(1))
+    predicted = torch.cat(predictions)
+    correct = (predicted == split.labels).sum()
+    return Evaluation(loss.item() / len(split), correct.item() / len(split), len(predicted.unique()))
 
 
 class Normalise:

@@ -21,7 +21,7 @@ from attncourse.eca import ECA
 from attncourse.hybrids import eca_autoencoder, eca_linear_autoencoder, eca_sam
 from attncourse.se import SEBlock
 from attncourse.seed_stack import SeedOrders, SeedScaler, SeedsDiverged, SeedStack, train_seeds
-from attncourse.training import TrainConfig, crop_and_mirror, seeded, train
+from attncourse.training import Evaluation, TrainConfig, crop_and_mirror, seeded, train
 
 MAP_WIDTHS = (32, 30, 15, 13)
 ATTENTION = {
@@ -137,7 +137,7 @@ def test_the_best_epoch_is_each_seeds_own(data, monkeypatch):
 
     def scripted(model, split, normalise, dtype):
         seen.append(model[0].weight.detach().clone())
-        return 1.0, next(scores)
+        return Evaluation(1.0, next(scores), 2)
 
     monkeypatch.setattr(seed_stack, "evaluate", scripted)
     records, weights = train_seeds(tiny, data, CONFIG, [0, 1], progress=False)
@@ -365,7 +365,7 @@ def test_the_best_weights_of_each_seed_survive_a_stop(data, monkeypatch, tmp_pat
     """Validation says epoch 1, the run is stopped in epoch 2."""
     _, first_epoch = train_seeds(tiny, data, replace(CONFIG, epochs=1), [6, 7], progress=False)
     scores = iter([0.9, 0.9, *[0.1] * 10])
-    monkeypatch.setattr(seed_stack, "evaluate", lambda *given: (1.0, next(scores)))
+    monkeypatch.setattr(seed_stack, "evaluate", lambda *given: Evaluation(1.0, next(scores), 2))
     path = tmp_path / "run.checkpoint"
     with monkeypatch.context() as patch:
         stop_at_call(patch, seed_stack, "train_epoch_of_seeds", 2)

@@ -9,7 +9,17 @@ from torch import nn
 
 from attncourse import training
 from attncourse.datasets.images import ImageData, Split, digest
-from attncourse.training import Normalise, TrainConfig, TrainRecord, budget, crop_and_mirror, seeded, train
+from attncourse.training import (
+    Evaluation,
+    Normalise,
+    TrainConfig,
+    TrainRecord,
+    budget,
+    crop_and_mirror,
+    evaluate,
+    seeded,
+    train,
+)
 
 
 @pytest.fixture
@@ -52,6 +62,15 @@ def test_it_learns_and_records(data, model, capsys):
     assert record.best_epoch == accuracies.index(max(accuracies)) + 1
 
 
+def test_a_class_that_is_never_predicted_is_counted_as_lost(data, model):
+    record = train(model, data, CONFIG, progress=False)
+    assert record.epochs[-1]["val_classes"] == 2
+    model[-1].bias.data[1] = -1e6
+    one = evaluate(model, data.test, Normalise(data.mean, data.std), torch.float32)
+    assert one.classes == 1
+    assert one.accuracy == (data.test.labels == 0).float().mean().item()
+
+
 def test_same_seed_same_figures(data, model):
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     first = train(model, data, CONFIG, progress=False)
@@ -70,7 +89,7 @@ def test_global_generator_is_left_alone(data, model):
 
 def test_the_best_validation_epoch_is_kept_and_tested(data, model, monkeypatch):
     """Validation says epoch 2 of 3: its weights stay, whatever the test split says."""
-    scores = iter([(1.0, 0.5), (1.0, 0.8), (1.0, 0.6), (0.25, 0.125)])  # three validations, one test
+    scores = iter([Evaluation(1.0, accuracy, 2) for accuracy in (0.5, 0.8, 0.6)] + [Evaluation(0.25, 0.125, 2)])
     seen = []
 
     def scripted(model, split, normalise, dtype):

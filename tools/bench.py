@@ -258,7 +258,7 @@ def training_accuracy(seeds: range) -> None:
         config, order = TrainConfig(epochs=3, batch_size=32, lr=0.03, seed=seed), torch.Generator().manual_seed(seed)
         for _ in range(config.epochs):
             usual_loop(models[0], data, config, order)
-        usual[seed] = evaluate(models[0], data.val, Normalise(data.mean, data.std), torch.float32)[1]
+        usual[seed] = evaluate(models[0], data.val, Normalise(data.mean, data.std), torch.float32).accuracy
         ours[seed] = train(models[1], data, config, progress=False).epochs[-1]["val_accuracy"]
     difference = paired_difference(ours, usual)
     print(f"\ntrain() and the usual loop after 3 epochs of 2,560 scenes, {len(seeds)} pairs: "

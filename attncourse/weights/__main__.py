@@ -35,7 +35,7 @@ def accuracy_of(record: TrainRecord, weights: dict[str, torch.Tensor], root: str
     model = AS_DESCRIBED[record.network]().to(device, memory_format=torch.channels_last)
     model.load_state_dict(weights)
     normalise = Normalise(data.mean, data.std, device)
-    return evaluate(model, data.test.to(device), normalise, getattr(torch, record.dtype))[1]
+    return evaluate(model, data.test.to(device), normalise, getattr(torch, record.dtype)).accuracy
 
 
 def main(arguments: list[str] | None = None) -> int:
