@@ -1,6 +1,8 @@
-"""Pictures of the audit: a number's way, pairs of rows, two losses, two sizes, the table's three columns."""
+"""Pictures of the audit: a number's way, pairs of rows, two losses, lost classes, two sizes, three columns."""
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from attncourse.plots import BLUE, GREY, ORANGE, diagram, new_figure
 
@@ -78,6 +80,31 @@ def two_losses(margins: Sequence[float], losses: Mapping[str, Sequence[float]],
         axis.grid(alpha=0.3)
         axis.title.set_fontsize(10)
     left.legend(frameon=False, fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
+def class_regions(regions: Mapping[str, np.ndarray], points: np.ndarray, labels: np.ndarray, reach: float, title: str):
+    """Which class a classifier predicts at each place of a plane, one panel each. Lost classes are crossed out.
+
+    Args:
+        regions: panel's title -> predicted class, (H, W), over the square from -reach to reach; row 0 is the lowest.
+        points: of the training, (N, 2), in clouds around the middle. labels: their classes, (N,).
+        title: the finding.
+    """
+    figure, axes = new_figure(7.2, 2.9, 1, len(regions))
+    classes = np.unique(labels)
+    for axis, (name, predicted) in zip(axes, regions.items()):
+        axis.imshow(predicted, cmap="tab10", vmin=0, vmax=9, alpha=0.45, origin="lower", interpolation="nearest",
+                    extent=(-reach, reach, -reach, reach))
+        axis.plot(*points.T, ".", ms=1.5, color="black", alpha=0.4)
+        for number in classes:
+            x, y = 1.42 * points[labels == number].mean(0)
+            lost = number not in predicted
+            axis.text(x, y, "×" if lost else str(number), ha="center", va="center", fontsize=14 if lost else 9,
+                      color="#B00020" if lost else "black", weight="bold" if lost else "normal")
+        axis.set(xticks=[], yticks=[], aspect="equal")
+        axis.set_title(f"{name}: {len(np.intersect1d(classes, predicted))} of {len(classes)} classes", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from plots.figure_contents import png, texts
 
-from attncourse.plots.report_table import chain, pair_matrix, three_columns, two_losses, two_sizes
+from attncourse.plots.report_table import chain, class_regions, pair_matrix, three_columns, two_losses, two_sizes
 
 
 def test_the_chain_runs_from_text_to_claim_with_a_question_between_each_two():
@@ -48,6 +48,19 @@ def test_two_losses_are_drawn_with_their_pulls_and_the_floor():
         assert axis.lines[0].get_linestyle() != axis.lines[1].get_linestyle()
     assert left.lines[2].get_ydata() == [1.4, 1.4]
     assert {"floor 1.40", "finding", "one", "two"} <= set(texts(figure))
+
+
+def test_a_class_without_a_region_is_crossed_out():
+    points, labels = np.array([[2.0, 0.0], [4.0, 0.0], [0.0, -3.0], [0.0, -3.0]]), np.array([0, 0, 1, 1])
+    both, one = np.array([[0, 1], [0, 1]]), np.array([[0, 0], [0, 0]])
+    figure = class_regions({"both": both, "one": one}, points, labels, 5, "finding")
+    for axis, regions, marks in zip(figure.axes, (both, one), (["0", "1"], ["0", "×"])):
+        np.testing.assert_array_equal(axis.images[0].get_array(), regions)
+        assert axis.images[0].origin == "lower"
+        assert axis.images[0].get_extent() == [-5, 5, -5, 5]
+        assert [text.get_text() for text in axis.texts] == marks
+        np.testing.assert_allclose([text.get_position() for text in axis.texts], [(4.26, 0), (0, -4.26)])
+    assert {"finding", "both: 2 of 2 classes", "one: 1 of 2 classes"} <= set(texts(figure))
 
 
 def test_three_columns_leave_out_what_a_column_lacks():
