@@ -3,9 +3,6 @@
     python -m attncourse.report_table
 
 prints the table of the stored records; ``--records runs/cifar10.jsonl`` that of your own runs.
-
-Source: Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023, table 1: test accuracy
-on CIFAR-10, mean and standard deviation over 16 runs.
 """
 
 import argparse
@@ -22,34 +19,13 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from attncourse.record_file import read_records
+from attncourse.reported import REPORTED, RUNS
 from attncourse.results import RECORDS
 from attncourse.sweep import exit_code
 from attncourse.training import TrainRecord
 
-RUNS = 16  # of each network in the report
 COLUMNS = ("as coded", "as described")  # of ours
 LEVEL = 0.05  # a two-sided test's chance to see a difference where there is none
-
-
-class Reported(NamedTuple):
-    """A row of the report's table 1."""
-
-    mean: float  # test accuracy
-    std: float
-    parameters: float  # in millions
-
-
-REPORTED = {
-    "cnn": Reported(0.667, 0.018, 2.62),
-    "cnn+eca": Reported(0.667, 0.023, 2.62),
-    "cnn+cbam": Reported(0.642, 0.026, 2.63),
-    "cnn-three-stages": Reported(0.665, 0.026, 3.51),
-    "cnn+autoencoder": Reported(0.675, 0.020, 2.92),
-    "cnn+eca+autoencoder": Reported(0.665, 0.018, 2.92),
-    "cnn+linear-autoencoder": Reported(0.602, 0.026, 2.72),
-    "cnn+eca+linear-autoencoder": Reported(0.607, 0.032, 2.72),
-    "cnn+eca+sam": Reported(0.669, 0.014, 2.63),
-}
 
 
 class Interval(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from attncourse.report_table import REPORTED
+from attncourse.reported import REPORTED
 from attncourse.widgets.base import DOWN, QUIET, UP, CourseWidget, control, front_end, position, sigmoid
 
 if TYPE_CHECKING:
