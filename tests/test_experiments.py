@@ -69,6 +69,12 @@ def test_without_names_it_takes_the_reports_nine(small):
     assert runs_in(path) == [(name, "as coded", 0) for name in experiments.AS_CODED]
 
 
+def test_a_column_has_only_its_own_networks(small):
+    options, path = small
+    assert main(["--column", "as-coded-default-gates", *options]) == 0
+    assert {name for name, *_ in runs_in(path)} == experiments.AS_CODED.keys() - {"cnn", "cnn-three-stages"}
+
+
 def test_a_finished_run_is_not_repeated(small, monkeypatch):
     options, path = small
     assert main(["cnn", *options]) == 0
