@@ -99,6 +99,7 @@ def coded(attention: AttentionFactory | Sequence[AttentionFactory | None] | None
 
 
 def gate_layer_as_coded(module: nn.Module) -> None:
+    """Start a layer of a gate, or set its momentum, as the report's code does."""
     kaiming_normal(module)
     if isinstance(module, nn.BatchNorm2d):  # of CBAM's spatial half, whose code is its authors'
         module.momentum = 0.01

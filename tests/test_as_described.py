@@ -70,12 +70,12 @@ def test_it_gives_logits_and_every_parameter_learns(name):
 
 @each_network
 def test_blocks_start_as_pytorch_starts_them(name):
-    """The backbone's Kaiming-normal start is not theirs: a fresh block of the same seed has the same weights."""
+    """PyTorch's start is uniform between bounds; the backbone's, Kaiming-normal, would go beyond them."""
     with seeded(0):
         network = AS_DESCRIBED[name]()
     for module in network.modules():
         if type(module) in KINDS - {ShuffledGate}:
             for layer in module.modules():
-                if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
-                    bound = layer.weight[0].numel() ** -0.5  # PyTorch's uniform start ends here
+                if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
+                    bound = layer.weight[0].numel() ** -0.5
                     assert layer.weight.abs().max() <= bound + 1e-6
